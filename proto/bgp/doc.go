@@ -1,0 +1,2 @@
+// Package bgp reads BGP messages as BMP carries them. Skeleton; see the functions.
+package bgp
