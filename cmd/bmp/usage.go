@@ -1,0 +1,38 @@
+package main
+
+// usage is what bmp prints without words, and for -h, --help and help.
+const usage = `bmp - a BMP (RFC 7854) station: routers connect, you ask
+
+Station:
+  bmp -s [NETNS/][ADDR:]PORT [options]   start a station, in the background; -s may repeat
+    -i            shell attached, in the foreground
+    -f            in the foreground, no shell
+    -q            quiet: no console lines on the terminal
+    -l FILE       console lines to FILE (SIGHUP reopens it)
+    -d DIR        state folder
+    -n NETNS      network namespace of every -s without its own
+    -a ADDR       address of every -s without its own
+    -m SIZE       memory limit, like 4GB
+    -c CONFIG     station commands to begin with, one per line (SIGHUP reads it again)
+    --name NAME   name of the station (default HOST-PORT)
+    --no-loopback no control port on 127.0.0.1 and ::1
+    --control [NETNS/]ADDR[:PORT][,tls CERT KEY][,allow PREFIX]...[,role view|admin]
+                  a further control listener; may repeat
+
+Questions to a running station:
+  bmp COMMAND                one command, for example: bmp show clients
+  bmp PORT COMMAND           to the station that listens on PORT, when several run
+  bmp -t TARGET COMMAND      to TARGET: PORT, HOST:PORT (control port), unix:PATH, tls:HOST:PORT
+  bmp -j [PORT] COMMAND      with JSON out, as '| json'
+  bmp shell [TARGET]         a shell on the station; also bmp -i
+  bmp [--check] -x FILE      command lines from FILE, - is standard input
+  bmp demo                   a station with simulated routers, to look around
+
+Not in this release: --nats, --sync, nats:// targets, scripts with variables and loops,
+run, record, replay, completion, man.
+
+Commands (the words may be abbreviated; bmp shell completes them):
+  show summary | show clients | show client X [messages|peers|health|malformed|statistics]
+  show client X peer Y [messages|routes ...] | show peers | show bgp ... | show diff ...
+  clear client X | flush client X | debug client X | listen ... | shutdown
+`
