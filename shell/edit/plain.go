@@ -106,7 +106,7 @@ func (p *Plain) read(maxLine int) {
 		case <-p.quit:
 			return
 		}
-		text, err := readLine(in, maxLine)
+		text, err := ReadLine(in, maxLine)
 		select {
 		case p.lines <- plainLine{text, err}:
 		case <-p.quit:
@@ -118,7 +118,9 @@ func (p *Plain) read(maxLine int) {
 	}
 }
 
-func readLine(in *bufio.Reader, maxLine int) (string, error) {
+// ReadLine reads one line of at most maxLine bytes, without its end (LF or CRLF). A
+// longer one is skipped to its end: ErrLineTooLong. At the end of input it is io.EOF.
+func ReadLine(in *bufio.Reader, maxLine int) (string, error) {
 	var line []byte
 	long := false
 	for {
