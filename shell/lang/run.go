@@ -1,0 +1,334 @@
+package lang
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/interp"
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// Result is how a command line ended.
+type Result struct {
+	Status   int    // exit status
+	Abort    bool   // the line was wrong (unknown, ambiguous, incomplete): a script ends
+	Message  string // of a command that did not succeed, without "% "; empty when there is nothing to say
+	Col, Len int    // place of the fault in the line, bytes from 1; 0 without one
+}
+
+// Exec runs one command line with its filters. Data goes to out; in is what is
+// piped into a line that is a filter alone, nil otherwise.
+type Exec func(ctx context.Context, line string, in io.Reader, out io.Writer) Result
+
+// Options of New. Exec must be set.
+type Options struct {
+	Exec           Exec
+	Stdin          io.Reader // for `read`; nil: empty
+	Stdout, Stderr io.Writer // nil: nothing is shown
+	MaxSteps       int       // commands in one Run; 0: 10 million
+	MaxDepth       int       // nested function calls; 0: 200
+	MaxMemory      int       // bytes in all variables; 0: 64 MiB
+	// Environment is what scripts may read of the environment; they never see
+	// the process's own.
+	Environment []string
+	// Every is the pause between two tries of wait-until; 0: one second.
+	Every time.Duration
+}
+
+// maxKept bounds the output kept for `expect`.
+const maxKept = 1 << 20
+
+// A Runner keeps variables and functions from one Run to the next. It belongs
+// to one goroutine.
+type Runner struct {
+	o         Options
+	sh        *interp.Runner
+	script    *Script
+	functions map[string]bool
+	steps     int
+	last      bytes.Buffer // output of the newest command, for expect
+	lastCut   bool
+}
+
+// New makes a Runner.
+func New(o Options) (*Runner, error) {
+	if o.MaxSteps == 0 {
+		o.MaxSteps = 10_000_000
+	}
+	if o.MaxDepth == 0 {
+		o.MaxDepth = 200
+	}
+	if o.MaxMemory == 0 {
+		o.MaxMemory = 64 << 20
+	}
+	if o.Every == 0 {
+		o.Every = time.Second
+	}
+	if o.Stdout == nil {
+		o.Stdout = io.Discard
+	}
+	if o.Stderr == nil {
+		o.Stderr = io.Discard
+	}
+	r := &Runner{o: o, functions: map[string]bool{}}
+	sh, err := interp.New(
+		interp.Env(expand.ListEnviron(append([]string{"HOME=/", "PATH=", depthVariable + "=0"}, o.Environment...)...)),
+		interp.Dir("/"),
+		interp.StdIO(o.Stdin, o.Stdout, o.Stderr),
+		interp.CallHandler(r.call),
+		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return r.exec }),
+	)
+	if err != nil {
+		return nil, err
+	}
+	r.sh = sh
+	return r, nil
+}
+
+// Run runs a script with its arguments and returns its exit status. The error,
+// if any, is an *Error that ended it, or ctx's; it was not printed.
+func (r *Runner) Run(ctx context.Context, s *Script, args ...string) (int, error) {
+	r.script, r.steps = s, 0
+	for name := range s.functions {
+		r.functions[name] = true
+	}
+	if err := interp.Params(append([]string{"-f", "-o", "pipefail", "--"}, args...)...)(r.sh); err != nil {
+		return 2, &Error{File: s.name, Text: err.Error(), Status: 2}
+	}
+	status := 0
+	for _, st := range s.file.Stmts {
+		err := r.sh.Run(ctx, st)
+		var exit interp.ExitStatus
+		switch {
+		case err == nil:
+			status = 0
+		case errors.As(err, &exit):
+			status = int(exit)
+		case ctx.Err() != nil:
+			return 130, ctx.Err()
+		default:
+			var fault *Error
+			if !errors.As(err, &fault) {
+				fault = &Error{File: s.name, Text: err.Error(), Status: 1}
+			}
+			return fault.Status, fault
+		}
+		if ctx.Err() != nil {
+			return 130, ctx.Err()
+		}
+		if r.sh.Exited() {
+			break
+		}
+	}
+	return status, nil
+}
+
+// call sees every simple command before it runs: limits are kept here, and
+// commands of ours that are named like builtins are kept from the interpreter.
+func (r *Runner) call(ctx context.Context, args []string) ([]string, error) {
+	hc := interp.HandlerCtx(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if r.steps++; r.steps > r.o.MaxSteps {
+		return nil, r.fault(hc.Pos, 1, "More than %d commands: the script is stopped", r.o.MaxSteps)
+	}
+	if depth, err := strconv.Atoi(hc.Env.Get(depthVariable).String()); err == nil && depth > r.o.MaxDepth {
+		return nil, r.fault(hc.Pos, 1, "Functions nested more than %d deep: the script is stopped", r.o.MaxDepth)
+	}
+	bytes := 0
+	for name, v := range hc.Env.Each {
+		bytes += len(name) + len(v.Str)
+		for _, e := range v.List {
+			bytes += len(e)
+		}
+	}
+	if bytes > r.o.MaxMemory {
+		return nil, r.fault(hc.Pos, 1, "Variables hold more than %d bytes: the script is stopped", r.o.MaxMemory)
+	}
+	if interp.IsBuiltin(args[0]) && !isOneOf(builtins, args[0]) && !r.functions[args[0]] {
+		args = append([]string{ourMark + args[0]}, args[1:]...)
+	}
+	return args, nil
+}
+
+// exec runs what is neither a builtin nor a function.
+func (r *Runner) exec(ctx context.Context, args []string) error {
+	hc := interp.HandlerCtx(ctx)
+	args[0] = strings.TrimPrefix(args[0], ourMark)
+	var in io.Reader
+	line := ""
+	starts := make([]int, 0, 16) // where each word starts in the line
+	switch {
+	case args[0] == plainMark:
+		n, err := strconv.Atoi(args[1])
+		if err != nil || n >= len(r.script.source.plain) {
+			return r.fault(hc.Pos, 2, "Invalid plain line")
+		}
+		line = r.script.source.plain[n]
+		// `eval` may make words of its own; a plain line has none.
+		args = strings.Fields(line)
+	default:
+		line, starts = joinWords(args, starts)
+		if isOneOf(filterWords, args[0]) {
+			in = hc.Stdin
+		}
+	}
+	switch args[0] {
+	case "expect":
+		return r.expect(hc, line)
+	case "wait-until":
+		return r.waitUntil(ctx, hc, line, starts)
+	}
+	res := r.run(ctx, line, in, hc.Stdout)
+	return r.verdict(ctx, hc, res, starts)
+}
+
+// run executes a line and keeps its output for expect.
+func (r *Runner) run(ctx context.Context, line string, in io.Reader, out io.Writer) Result {
+	r.last.Reset()
+	r.lastCut = false
+	return r.o.Exec(ctx, line, in, io.MultiWriter(out, (*keep)(r)))
+}
+
+// keep is the end of the newest command's output that expect looks at.
+type keep Runner
+
+func (k *keep) Write(p []byte) (int, error) {
+	room := maxKept - k.last.Len()
+	if room < len(p) {
+		k.lastCut = true
+	}
+	k.last.Write(p[:min(room, len(p))])
+	return len(p), nil
+}
+
+// verdict turns a result into what the interpreter understands. What did not
+// succeed is said, with its place; what was wrong ends the script.
+func (r *Runner) verdict(ctx context.Context, hc interp.HandlerContext, res Result, starts []int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if res.Status == 0 {
+		return nil
+	}
+	fault := r.fault(hc.Pos, res.Status, "%s", res.Message)
+	if res.Col > 0 {
+		r.place(fault, hc.Pos, res.Col, starts)
+	}
+	if res.Abort {
+		return fault
+	}
+	if res.Message != "" {
+		fmt.Fprintln(hc.Stderr, fault)
+	}
+	return interp.ExitStatus(res.Status)
+}
+
+// place finds the word of the source that stands at col of the line sent.
+func (r *Runner) place(e *Error, pos syntax.Pos, col int, starts []int) {
+	if len(starts) == 0 { // sent as typed
+		e.Col += col - 1
+		return
+	}
+	word := 0
+	for word+1 < len(starts) && starts[word+1] <= col {
+		word++
+	}
+	words := r.script.words[pos.Offset()]
+	if len(words) != len(starts) || !words[word].Pos().IsValid() {
+		return // an expansion made more or fewer words: the command's place stays
+	}
+	at := words[word].Pos()
+	e.Line, e.Col = int(at.Line()), r.script.source.column(int(at.Line()), int(at.Col()))
+}
+
+func (r *Runner) fault(pos syntax.Pos, status int, format string, a ...any) *Error {
+	e := r.script.errorAt(pos, format, a...)
+	e.Status = status
+	return e
+}
+
+// expect checks the output of the command before it.
+func (r *Runner) expect(hc interp.HandlerContext, line string) error {
+	pattern := afterWord(line)
+	re, err := regexp.Compile(pattern)
+	if err != nil || pattern == "" {
+		return r.fault(hc.Pos, 2, "Invalid regular expression: %s", pattern)
+	}
+	if re.Match(r.last.Bytes()) {
+		return nil
+	}
+	seen := "there was none"
+	if first, _, _ := strings.Cut(r.last.String(), "\n"); first != "" {
+		seen = fmt.Sprintf("it begins %q", first)
+	}
+	if r.lastCut {
+		seen += fmt.Sprintf("; only its first %d bytes were looked at", maxKept)
+	}
+	return r.fault(hc.Pos, 1, "Expected /%s/ in the output: %s", pattern, seen)
+}
+
+// afterWord is the argument of a one-word command, without quotes.
+func afterWord(line string) string {
+	_, arg, _ := strings.Cut(line, " ")
+	arg = strings.TrimSpace(arg)
+	if n := len(arg); n >= 2 && arg[0] == arg[n-1] && (arg[0] == '\'' || arg[0] == '"') {
+		if q := arg[0]; q == '\'' {
+			return strings.ReplaceAll(arg[1:n-1], `'\''`, `'`)
+		}
+		return unescaped(arg[1 : n-1])
+	}
+	return arg
+}
+
+// waitUntil repeats a command until it succeeds.
+func (r *Runner) waitUntil(ctx context.Context, hc interp.HandlerContext, line string, starts []int) error {
+	limit := time.Minute
+	command := afterWord(line)
+	skipped := len(line) - len(command)
+	if first, rest, ok := strings.Cut(command, " "); ok && first == "timeout" {
+		word, rest, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		d, err := time.ParseDuration(word)
+		if err != nil || d <= 0 {
+			return r.fault(hc.Pos, 2, "Invalid duration '%s' (for example 30s, 5m)", word)
+		}
+		limit, command = d, strings.TrimSpace(rest)
+		skipped = len(line) - len(command)
+	}
+	if command == "" {
+		return r.fault(hc.Pos, 2, "Incomplete command: wait-until (expected: COMMAND)")
+	}
+	end := time.Now().Add(limit)
+	tick := time.NewTicker(r.o.Every)
+	defer tick.Stop()
+	for {
+		var out bytes.Buffer
+		res := r.run(ctx, command, nil, &out)
+		if res.Col > 0 {
+			res.Col += skipped
+		}
+		if res.Status == 0 || res.Abort || ctx.Err() != nil {
+			if _, err := out.WriteTo(hc.Stdout); err != nil {
+				return err
+			}
+			return r.verdict(ctx, hc, res, starts)
+		}
+		if time.Now().After(end) {
+			return r.fault(hc.Pos, 1, "Not reached in %v: %s", limit, command)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,217 @@
+package lang
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// An Error is a fault in a source, at its place.
+type Error struct {
+	File      string
+	Line, Col int // from 1; Col counts bytes. 0: not known
+	Text      string
+	Status    int // exit status of a script that ends with it
+}
+
+// Error is `FILE:LINE:COL: % message`.
+func (e *Error) Error() string {
+	switch {
+	case e.File == "":
+		return "% " + e.Text
+	case e.Line == 0:
+		return fmt.Sprintf("%s: %% %s", e.File, e.Text)
+	}
+	return fmt.Sprintf("%s:%d:%d: %% %s", e.File, e.Line, e.Col, e.Text)
+}
+
+// A Script is a source that was parsed whole. It may be run any number of times.
+type Script struct {
+	name      string
+	source    *rewritten
+	file      *syntax.File
+	functions map[string]bool
+	words     map[uint][]*syntax.Word // of a call, by the offset where it starts
+}
+
+// Parse reads a source whole; name stands in errors. The error is an *Error:
+// what the grammar does not know, or a construct that is refused (status 2).
+func Parse(name string, source []byte) (*Script, error) {
+	text := string(source)
+	if i := strings.IndexAny(text, "\x00"+barMark+ourMark+plainMark); i >= 0 {
+		line := 1 + strings.Count(text[:i], "\n")
+		return nil, &Error{name, line, i - strings.LastIndexByte(text[:i], '\n'), "Invalid byte in script", 2}
+	}
+	s := &Script{name: name, source: rewrite(text), functions: functionNames(text), words: map[uint][]*syntax.Word{}}
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(s.source.text), name)
+	if err != nil {
+		return nil, s.parseError(err)
+	}
+	if err := s.refuse(file); err != nil {
+		return nil, err
+	}
+	s.file = file
+	s.literal(file)
+	s.joinFilters(file)
+	if err := s.countDepth(file); err != nil {
+		return nil, err
+	}
+	syntax.Walk(file, func(n syntax.Node) bool {
+		if c, ok := n.(*syntax.CallExpr); ok && len(c.Args) > 0 {
+			s.words[c.Pos().Offset()] = c.Args
+		}
+		return true
+	})
+	return s, nil
+}
+
+func (s *Script) parseError(err error) error {
+	var pe syntax.ParseError
+	if errors.As(err, &pe) {
+		return s.errorAt(pe.Pos, "%s", pe.Text)
+	}
+	var le syntax.LangError
+	if errors.As(err, &le) {
+		return s.errorAt(le.Pos, "%s is not part of the language", le.Feature)
+	}
+	return &Error{File: s.name, Text: err.Error(), Status: 2}
+}
+
+func (s *Script) errorAt(pos syntax.Pos, format string, a ...any) *Error {
+	e := &Error{File: s.name, Text: fmt.Sprintf(format, a...), Status: 2}
+	if pos.IsValid() {
+		e.Line = int(pos.Line())
+		e.Col = s.source.column(e.Line, int(pos.Col()))
+	}
+	return e
+}
+
+// refuse finds the first construct that scripts may not use.
+func (s *Script) refuse(file *syntax.File) error {
+	var fault *Error
+	found := func(pos syntax.Pos, format string, a ...any) {
+		if fault == nil {
+			fault = s.errorAt(pos, format, a...)
+		}
+	}
+	syntax.Walk(file, func(n syntax.Node) bool {
+		switch n := n.(type) {
+		case *syntax.Stmt:
+			if n.Background || n.Coprocess {
+				found(n.Semicolon, "Commands cannot run in the background ('&')")
+			}
+			for _, r := range n.Redirs {
+				found(r.OpPos, "Redirection is not possible here; output goes to a file by '| save FILE'")
+			}
+		case *syntax.CoprocClause:
+			found(n.Pos(), "Coprocesses are not possible here")
+		case *syntax.ProcSubst:
+			found(n.Pos(), "Process substitution is not possible here")
+		}
+		return fault == nil
+	})
+	if fault != nil {
+		return fault
+	}
+	return nil
+}
+
+// literal takes the meaning from braces and tildes in words of commands.
+// Patterns (* ? [) have none already: the interpreter runs with noglob.
+func (s *Script) literal(file *syntax.File) {
+	word := func(w *syntax.Word) {
+		if w == nil {
+			return
+		}
+		for i, p := range w.Parts {
+			if lit, ok := p.(*syntax.Lit); ok && (strings.Contains(lit.Value, "{") || i == 0 && strings.HasPrefix(lit.Value, "~")) {
+				w.Parts[i] = &syntax.SglQuoted{Left: lit.ValuePos, Right: lit.ValueEnd, Value: unescaped(lit.Value)}
+			}
+		}
+	}
+	syntax.Walk(file, func(n syntax.Node) bool {
+		switch n := n.(type) {
+		case *syntax.CallExpr:
+			for _, w := range n.Args {
+				word(w)
+			}
+		case *syntax.Assign:
+			word(n.Value)
+		case *syntax.WordIter:
+			for _, w := range n.Items {
+				word(w)
+			}
+		}
+		return true
+	})
+}
+
+// unescaped takes the backslashes off that a literal still has.
+func unescaped(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// joinFilters turns `command | filter | filter` into one command with its
+// filters, so that the station runs them, where command is one of ours.
+func (s *Script) joinFilters(file *syntax.File) {
+	// Inner pipelines first: a | b | c is (a | b) | c.
+	var join func(st *syntax.Stmt)
+	join = func(st *syntax.Stmt) {
+		b, ok := st.Cmd.(*syntax.BinaryCmd)
+		if !ok || b.Op != syntax.Pipe {
+			return
+		}
+		join(b.X)
+		command, ok1 := b.X.Cmd.(*syntax.CallExpr)
+		filter, ok2 := b.Y.Cmd.(*syntax.CallExpr)
+		if !ok1 || !ok2 || b.X.Negated || b.Y.Negated || len(command.Args) == 0 || len(filter.Args) == 0 ||
+			len(command.Assigns)+len(filter.Assigns) > 0 || !s.isOurs(command) || !isOneOf(filterWords, filter.Args[0].Lit()) {
+			return
+		}
+		bar := &syntax.Word{Parts: []syntax.WordPart{&syntax.Lit{ValuePos: b.OpPos, ValueEnd: b.OpPos, Value: barMark}}}
+		command.Args = append(append(command.Args, bar), filter.Args...)
+		st.Cmd = command
+	}
+	syntax.Walk(file, func(n syntax.Node) bool {
+		if st, ok := n.(*syntax.Stmt); ok {
+			join(st)
+		}
+		return true
+	})
+}
+
+// isOurs reports whether a call is a command for Exec and no builtin, function
+// or filter.
+func (s *Script) isOurs(c *syntax.CallExpr) bool {
+	name := c.Args[0].Lit()
+	return name != "" && !isOneOf(builtins, name) && !isOneOf(filterWords, name) && !s.functions[name]
+}
+
+// countDepth lets every function count how deep it is nested.
+func (s *Script) countDepth(file *syntax.File) error {
+	var fault error
+	syntax.Walk(file, func(n syntax.Node) bool {
+		f, ok := n.(*syntax.FuncDecl)
+		if !ok {
+			return true
+		}
+		count, err := syntax.NewParser().Parse(strings.NewReader("local "+depthVariable+"=$(("+depthVariable+"+1))"), "")
+		if err != nil {
+			fault = err
+			return false
+		}
+		f.Body = &syntax.Stmt{Position: f.Body.Position, Cmd: &syntax.Block{Lbrace: f.Body.Pos(), Rbrace: f.Body.End(),
+			Stmts: []*syntax.Stmt{count.Stmts[0], f.Body}}}
+		return true
+	})
+	return fault
+}
