@@ -13,8 +13,7 @@
 //	KIND          a value, checked by the kind's syntax (see Kinds); an unknown kind takes any one word
 //	name:KIND     the same under a name of its own
 //	[ a b ]       may be left out
-//	( a | b )     one of them
-//	a|b           the same, inside [ ] and between blanks
+//	( a | b )     one of them; [ a | b ] the same, or none
 //	{ a | b X }   any of them in any order, each once; may be left out altogether
 //	{ a X ... }   "..." ends an alternative that may repeat, or follows a value that may
 //
