@@ -18,14 +18,15 @@ import (
 // Options are what a listener tells its owner. The zero value works.
 type Options struct {
 	// Refused is called for a connection that was closed unread, with the reason: "not allowed" or "limit of N
-	// sessions". Called from Accept; it must not block.
-	Refused func(from netip.AddrPort, reason string)
+	// sessions"; at most once a second, with how many more were refused since the last call. Called from Accept; it must
+	// not block.
+	Refused func(from netip.AddrPort, reason string, more int)
 	// Trouble is called when accepting begins to fail, with the error, and with nil when it works again. Called from
 	// Accept; it must not block.
 	Trouble func(err error)
 }
 
-// A Listener is a listening BMP socket. Its methods may be called concurrently.
+// A Listener is a listening BMP socket. Its methods, but for Accept, may be called concurrently.
 type Listener struct {
 	spec   Spec
 	opts   Options
@@ -40,6 +41,12 @@ type Listener struct {
 	notAllowed atomic.Uint64
 	overLimit  atomic.Uint64
 	failures   atomic.Uint64
+
+	// Of the goroutine that accepts.
+	backoff     Backoff
+	failing     bool
+	lastRefusal time.Time
+	untold      int // refusals since then
 }
 
 // acceptor is the part of a *net.TCPListener that is used, so that a test can make it fail.
@@ -225,17 +232,10 @@ func (l *Listener) Close() error {
 	return err
 }
 
-// Waits between attempts while the kernel will not accept. They are short at first because one closed session is
-// enough to help.
-const (
-	firstBackoff = 5 * time.Millisecond
-	lastBackoff  = time.Second
-)
-
 // Accept returns the next session that the listener takes, with dead peer detection on. It returns an error, always
-// net.ErrClosed, only after Close: all other trouble passes, is told through Options, counted, and waited out.
+// net.ErrClosed, only after Close: all other trouble passes, is told through Options, counted, and waited out. One
+// goroutine calls it.
 func (l *Listener) Accept() (*Conn, error) {
-	backoff := time.Duration(0)
 	for {
 		tcp, err := l.socket.AcceptTCP()
 		if err != nil {
@@ -245,33 +245,34 @@ func (l *Listener) Accept() (*Conn, error) {
 			default:
 			}
 			l.failures.Add(1)
-			if backoff == 0 && l.opts.Trouble != nil {
-				l.opts.Trouble(fmt.Errorf("listener %s cannot accept: %w", l.spec.Name(), acceptCause(err)))
+			if !l.failing {
+				l.failing = true
+				l.trouble(fmt.Errorf("listener %s cannot accept: %w", l.spec.Name(), AcceptCause(err)))
 			}
-			backoff = min(max(2*backoff, firstBackoff), lastBackoff)
-			timer := time.NewTimer(backoff)
-			select {
-			case <-l.closed:
-				timer.Stop()
+			if !l.backoff.Wait(l.closed) {
 				return nil, net.ErrClosed
-			case <-timer.C:
 			}
 			continue
 		}
-		if backoff != 0 {
-			backoff = 0
-			if l.opts.Trouble != nil {
-				l.opts.Trouble(nil)
-			}
+		if l.failing {
+			l.failing = false
+			l.trouble(nil)
 		}
+		l.backoff.Reset()
 		if c := l.take(tcp); c != nil {
 			return c, nil
 		}
 	}
 }
 
-// acceptCause strips the address and operation that the net package adds: the listener is named already.
-func acceptCause(err error) error {
+func (l *Listener) trouble(err error) {
+	if l.opts.Trouble != nil {
+		l.opts.Trouble(err)
+	}
+}
+
+// AcceptCause strips the address and operation that the net package adds: the listener is named already.
+func AcceptCause(err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		return errno
@@ -303,8 +304,14 @@ func (l *Listener) refuse(tcp *net.TCPConn, from netip.AddrPort, reason string) 
 	// A reset leaves nothing in TIME_WAIT, and the router learns at once.
 	_ = tcp.SetLinger(0)
 	_ = tcp.Close()
-	if l.opts.Refused != nil {
-		l.opts.Refused(from, reason)
+	if l.opts.Refused == nil {
+		return
+	}
+	if now := time.Now(); now.Sub(l.lastRefusal) >= time.Second {
+		l.opts.Refused(from, reason, l.untold)
+		l.lastRefusal, l.untold = now, 0
+	} else {
+		l.untold++
 	}
 }
 

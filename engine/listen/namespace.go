@@ -103,41 +103,36 @@ func In(name string, f func() error) error {
 	if name == "" {
 		return f()
 	}
-	return visit(name, f, netns.Set)
-}
-
-// visit is In with the way back put in, so that a test can block it.
-func visit(name string, f func() error, back func(netns.NsHandle) error) error {
 	target, err := netns.GetFromName(name)
 	if err != nil {
 		return namespaceError(name, err)
 	}
 	defer target.Close()
 	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		own, err := netns.Get()
-		if err != nil {
-			runtime.UnlockOSThread()
-			result <- fmt.Errorf("own network namespace: %w", err)
-			return
-		}
-		defer own.Close()
-		if err := netns.Set(target); err != nil {
-			// The thread did not move.
-			runtime.UnlockOSThread()
-			result <- namespaceError(name, err)
-			return
-		}
-		err = f()
-		if back(own) == nil {
-			runtime.UnlockOSThread()
-		}
-		// Otherwise the goroutine ends with its thread locked, and the runtime ends the thread with it: no other
-		// goroutine can wake up in the wrong namespace.
-		result <- err
-	}()
+	go func() { result <- visit(name, target, f, netns.Set) }()
 	return <-result
+}
+
+// visit takes the calling goroutine's thread into a namespace, runs f there, and puts the thread back by calling back.
+// Where that fails the goroutine stays locked to the thread and must end: the runtime then ends the thread with it, and
+// no other goroutine can wake up in the wrong namespace.
+func visit(name string, target netns.NsHandle, f func() error, back func(netns.NsHandle) error) error {
+	runtime.LockOSThread()
+	own, err := netns.Get()
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("own network namespace: %w", err)
+	}
+	defer own.Close()
+	if err := netns.Set(target); err != nil {
+		runtime.UnlockOSThread() // it did not move
+		return namespaceError(name, err)
+	}
+	err = f()
+	if back(own) == nil {
+		runtime.UnlockOSThread()
+	}
+	return err
 }
 
 func namespaceError(name string, err error) error {

@@ -179,12 +179,10 @@ type Claim struct {
 
 // A TakenError is a name or port that a running station has.
 type TakenError struct {
-	What string // "name edge-1111" or "port 1111"
+	Text string // a sentence fit to be shown: "Port 1111 is in use by server edge"
 }
 
-func (e *TakenError) Error() string {
-	return fmt.Sprintf("A server with %s is already running", e.What)
-}
+func (e *TakenError) Error() string { return e.Text }
 
 // ClaimStation takes a name and port for this process, after removing what stations that no longer run have left.
 // The error is a *TakenError when a running station has either.
@@ -205,14 +203,14 @@ func ClaimStation(dir, name string, port uint16) (*Claim, error) {
 		return nil, err
 	}
 	if target, err := os.Readlink(c.portLink()); err == nil {
-		return nil, &TakenError{What: fmt.Sprintf("port %d (name %s)", port, strings.TrimSuffix(target, ".sock"))}
+		return nil, &TakenError{Text: fmt.Sprintf("Port %d is in use by server %s", port, strings.TrimSuffix(target, ".sock"))}
 	}
 	lock, held, err := tryLock(c.lockPath(), true)
 	if err != nil {
 		return nil, err
 	}
 	if held {
-		return nil, &TakenError{What: "name " + name}
+		return nil, &TakenError{Text: fmt.Sprintf("A server named %s is already running", name)}
 	}
 	if _, err := fmt.Fprintf(lock, "pid=%d port=%d\n", os.Getpid(), port); err != nil {
 		lock.Close()
@@ -227,6 +225,9 @@ const maxSocketPath = 107
 
 // Name is the claimed name.
 func (c *Claim) Name() string { return c.name }
+
+// Port is the claimed BMP port.
+func (c *Claim) Port() uint16 { return c.port }
 
 // Socket is the path of the station's Unix socket.
 func (c *Claim) Socket() string { return filepath.Join(c.dir, c.name+".sock") }

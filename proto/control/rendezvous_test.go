@@ -116,10 +116,10 @@ func TestNameAndPortAreTakenOnce(t *testing.T) {
 	dir := runtimeDir(t)
 	start(t, dir, "edge", 1111)
 	var taken *TakenError
-	if _, err := ClaimStation(dir, "edge", 2222); !errors.As(err, &taken) || taken.What != "name edge" {
+	if _, err := ClaimStation(dir, "edge", 2222); !errors.As(err, &taken) || taken.Text != "A server named edge is already running" {
 		t.Errorf("second of one name: %v", err)
 	}
-	if _, err := ClaimStation(dir, "other", 1111); !errors.As(err, &taken) || taken.What != "port 1111 (name edge)" {
+	if _, err := ClaimStation(dir, "other", 1111); !errors.As(err, &taken) || taken.Text != "Port 1111 is in use by server edge" {
 		t.Errorf("second on one port: %v", err)
 	}
 	if list, err := RunningStations(); err != nil || len(list) != 1 {
