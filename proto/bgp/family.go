@@ -80,13 +80,11 @@ const (
 	shapeTLV                  // type 1, length 1, value (MCAST-VPN, EVPN, MCAST-VPLS)
 	shapeEVPN                 // as shapeTLV, with labels, ESI and gateway cut
 	shapeFlow                 // length 1 or 2, components (RFC 8955)
-	shapeLS                   // type 2, length 2, value (BGP-LS)
+	shapeLS                   // type 2, length 2, value (BGP-LS, SFC)
 	shapeMUP                  // architecture 1, type 2, length 1, value
 	shapeLen2                 // length 2, value (VPLS)
-	shapeBits8                // length in bits, value (SR Policy, MDT, encapsulation)
+	shapeBits8                // length in bits, value (SR Policy, MDT, encapsulation, MS-PW)
 	shapeCAR                  // length 1, key length 1, type 1, key, non-key TLVs (RFC 9871)
-	shapeMSPW                 // length in bits 1, value
-	shapeUnreach              // length 2, prefix and TLVs
 )
 
 // kind is what the package knows of one family.
@@ -140,12 +138,12 @@ var families = [...]kind{
 	{IPv6VPNCAR, "ipv6-vpn-car", shapeCAR, true, ""},
 	{IPv4Encap, "ipv4-encap", shapeBits8, false, ""},
 	{IPv6Encap, "ipv6-encap", shapeBits8, false, ""},
-	{L2VPNMSPW, "l2vpn-ms-pw", shapeMSPW, true, ""},
+	{L2VPNMSPW, "l2vpn-ms-pw", shapeBits8, true, ""},
 	{IPv4Unreach, "ipv4-unreach", shapeRaw, false, ""},
 	{IPv6Unreach, "ipv6-unreach", shapeRaw, false, ""},
-	{SFC, "sfc", shapeRaw, false, ""},
-	{IPv4SFC, "ipv4-sfc", shapeRaw, false, ""},
-	{IPv6SFC, "ipv6-sfc", shapeRaw, false, ""},
+	{SFC, "sfc", shapeLS, false, ""},
+	{IPv4SFC, "ipv4-sfc", shapeLS, false, ""},
+	{IPv6SFC, "ipv6-sfc", shapeLS, false, ""},
 	{OpaqueKeyValue, "opaque-key-value", shapeRaw, false, ""},
 	{RoutePolicyDistrib, "route-policy-distribution", shapeRaw, false, ""},
 	{MPLSNamespaceUnicast, "mpls-namespace", shapeRaw, false, ""},
