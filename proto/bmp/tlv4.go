@@ -121,28 +121,28 @@ func (m *RouteMonitoring) parse4(c *wire.Cursor, set, detected Profile) (Profile
 		return detected, c.Err()
 	}
 	pdu := m.Profile.code(BGPMessageTLV)
-	at := -1
+	at, atOff, next := -1, 0, off
 	for i := range m.TLVs {
-		if m.TLVs[i].Type != pdu || m.TLVs[i].Enterprise {
+		t := &m.TLVs[i]
+		here := next
+		next += 6 + t.codedLen()
+		if t.Type != pdu || t.Enterprise {
 			continue
 		}
 		if at >= 0 {
-			c.FailAt(off, "BGP Message TLV", "there is a second one")
+			c.FailAt(here, "BGP Message TLV", "there is a second one")
 			return detected, c.Err()
 		}
-		at = i
+		at, atOff = i, here+6
 	}
 	if at < 0 {
 		c.FailAt(off, "BGP Message TLV", "missing")
 		return detected, c.Err()
 	}
 	update := m.TLVs[at].Value
-	for i := range at {
-		off += 6 + m.TLVs[i].codedLen()
-	}
 	m.TLVs = append(m.TLVs[:at], m.TLVs[at+1:]...)
 	if len(update) < bgpHeaderLen || int(binary.BigEndian.Uint16(update[16:])) != len(update) {
-		return detected, badUpdate(update, off+6)
+		return detected, badUpdate(update, atOff)
 	}
 	m.Update = update
 	return detected, nil
