@@ -1,0 +1,566 @@
+package engine
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bmp/engine/event"
+	"bmp/engine/listen"
+	"bmp/proto/control"
+)
+
+// maxConsoles is how many consoles a control listener takes. Each listener has its own, so that TCP consoles cannot
+// shut out the Unix socket.
+const maxConsoles = 32
+
+// tlsHandshakeTimeout is how long a console may take to agree on TLS.
+const tlsHandshakeTimeout = 10 * time.Second
+
+// ClaimStation takes a station's name and BMP port for this process in its runtime directory (empty: the one of
+// control.RuntimeDir; created by the caller otherwise). It comes before anything else a station opens: whatever is on
+// disk under the name belongs to whoever holds the claim. A port that is another station's control port is refused.
+func ClaimStation(dir, name string, port uint16) (*control.Claim, error) {
+	if dir == "" {
+		var err error
+		if dir, err = control.RuntimeDir(); err != nil {
+			return nil, err
+		}
+	}
+	if name == "" {
+		name = control.DefaultName(port)
+	}
+	found, err := control.StationsIn(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := controlPortTaken(found, port); err != nil {
+		return nil, err
+	}
+	return control.ClaimStation(dir, name, port)
+}
+
+func controlPortTaken(found []control.Running, port uint16) error {
+	for _, r := range found {
+		if r.ControlPort() == int(port) {
+			return &control.TakenError{Text: fmt.Sprintf("Port %d is the control port of server %d", port, r.Port)}
+		}
+	}
+	return nil
+}
+
+// ExplainInUse makes of an error about a port in use one that says which running station has the port, where it is
+// one of those that can be found; other errors are returned as they are.
+func ExplainInUse(err error) error {
+	var used *listen.InUseError
+	if !errors.As(err, &used) || used.Spec.Netns != "" {
+		return err
+	}
+	found, _ := control.RunningStations() // what cannot be found explains nothing
+	if taken := controlPortTaken(found, used.Spec.Port); taken != nil {
+		return taken
+	}
+	for _, r := range found {
+		if r.Port == int(used.Spec.Port) && r.PID != os.Getpid() {
+			return &control.TakenError{Text: fmt.Sprintf("Port %d is in use by server %s", r.Port, r.Name)}
+		}
+	}
+	return err
+}
+
+// ControlOptions say what a station's control server listens on and whom it serves. Claim and Server.Handler are
+// necessary.
+type ControlOptions struct {
+	Claim      *control.Claim // name and port; Close releases it
+	NoLoopback bool           // no TCP on 127.0.0.1 and ::1 at the BMP port + 1
+	Further    []ControlSpec  // --control
+	KeysFile   string         // control.keys, made if absent; empty: nobody can log in
+
+	// Server is completed with Station, Keys and Audit.
+	Server control.ServerOptions
+
+	// Events receives admin commands, refused connections and trouble; may be nil.
+	Events *event.Bus
+}
+
+// Control is a station's control server: the sockets on which consoles connect, who they are, and what they may.
+// The protocol itself is control.Server's. Its methods may be called concurrently.
+//
+//	Unix socket        root and the station's own user: admin; others whom its mode lets in: view
+//	loopback TCP       view, until auth
+//	--control, tls     nothing, until auth
+//	--control, allow   view; no auth, a secret would go in clear
+type Control struct {
+	opts   ControlOptions
+	port   uint16 // the BMP port of the station
+	server *control.Server
+	keys   *Keys
+
+	ctx    context.Context // ends with Close; the consoles'
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // accept loops and consoles
+
+	mu        sync.Mutex
+	listeners []*controlListener // in the order opened; the Unix socket first
+	conns     map[net.Conn]struct{}
+	closed    bool
+}
+
+// controlListener is one control socket and its consoles.
+type controlListener struct {
+	name    string // "unix", "127.0.0.1:1112", "blue/10.0.0.1:1112"
+	address string // path or address
+	spec    ControlSpec
+	further bool             // made by --control or the command `control`
+	unix    net.Listener     // one of these two is set
+	tcp     *listen.Listener //
+	tls     atomic.Pointer[tls.Config]
+	link    control.Link // what every console starts with; who it is, and on the Unix socket its role, is added
+	closed  chan struct{}
+
+	consoles atomic.Int64
+	served   atomic.Uint64
+	tooMany  atomic.Uint64
+}
+
+// StartControl opens all control sockets and begins to serve. Either all of them open or none.
+func StartControl(o ControlOptions) (*Control, error) {
+	c := &Control{opts: o, port: o.Claim.Port(), conns: make(map[net.Conn]struct{})}
+	if o.KeysFile != "" {
+		keys, err := OpenKeys(o.KeysFile)
+		if err != nil {
+			return nil, err
+		}
+		c.keys = keys
+		c.opts.Server.Keys = keys.List
+	}
+	c.opts.Server.Station = fmt.Sprint(c.port)
+	c.opts.Server.Audit = c.audit
+	c.server = control.NewServer(c.opts.Server)
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if err := c.open(); err != nil {
+		for _, l := range c.listeners {
+			l.close()
+		}
+		return nil, err
+	}
+	for _, l := range c.listeners {
+		c.wg.Go(func() { c.accept(l) })
+	}
+	return c, nil
+}
+
+func (c *Control) open() error {
+	socket, err := c.opts.Claim.Listen()
+	if err != nil {
+		return err
+	}
+	c.listeners = append(c.listeners, &controlListener{
+		name: "unix", address: c.opts.Claim.Socket(), unix: socket, closed: make(chan struct{}),
+		link: control.Link{Listener: "unix", Token: true},
+	})
+	if !c.opts.NoLoopback {
+		for _, a := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()} {
+			l, err := c.openTCP(ControlSpec{Addr: a, Port: c.port + 1, Role: control.RoleView})
+			if err != nil && a.Is6() && errors.As(err, new(*listen.PlaceError)) {
+				continue // a machine without IPv6
+			}
+			if err != nil {
+				return err
+			}
+			l.link.Role, l.link.Token = control.RoleView, true
+			c.listeners = append(c.listeners, l)
+		}
+	}
+	for _, spec := range c.opts.Further {
+		l, err := c.openFurther(spec)
+		if err != nil {
+			return err
+		}
+		c.listeners = append(c.listeners, l)
+	}
+	return nil
+}
+
+func (c *Control) openFurther(spec ControlSpec) (*controlListener, error) {
+	if spec.Port == 0 {
+		spec.Port = c.port + 1
+	}
+	if err := spec.check(); err != nil {
+		return nil, err
+	}
+	var config *tls.Config
+	if spec.TLS() {
+		var err error
+		if config, err = loadCertificate(spec); err != nil {
+			return nil, err
+		}
+	}
+	l, err := c.openTCP(spec)
+	if err != nil {
+		return nil, err
+	}
+	l.further = true
+	if spec.TLS() {
+		l.tls.Store(config)
+		l.link.Token = true
+	} else {
+		l.link.Role, l.link.NoAuth = control.RoleView, true
+	}
+	return l, nil
+}
+
+func (c *Control) openTCP(spec ControlSpec) (*controlListener, error) {
+	l := &controlListener{
+		name: spec.Name(), address: spec.Name(), spec: spec, closed: make(chan struct{}),
+		link: control.Link{Listener: spec.Name(), TCP: true},
+	}
+	socket, err := listen.Listen(context.Background(),
+		listen.Spec{Netns: spec.Netns, Addr: spec.Addr, Port: spec.Port, Allow: spec.Allow},
+		listen.Options{
+			Refused: func(from netip.AddrPort, reason string, more int) {
+				text := fmt.Sprintf("Console %s refused on %s: %s", from, l.name, reason)
+				if more > 0 {
+					text += fmt.Sprintf(" (and %d more before)", more)
+				}
+				c.event(event.Station, text)
+			},
+			Trouble: func(err error) { c.trouble(l, err) },
+		})
+	if err != nil {
+		return nil, c.explain(spec, err)
+	}
+	l.tcp = socket
+	return l, nil
+}
+
+// explain says of a port in use that it is the control port which is, and whose it is.
+func (c *Control) explain(spec ControlSpec, err error) error {
+	if !errors.As(err, new(*listen.InUseError)) {
+		return err
+	}
+	if spec.Netns == "" && spec.Port == c.port+1 && spec.Addr.IsUnspecified() && !c.opts.NoLoopback {
+		return &control.TakenError{Text: fmt.Sprintf(
+			"Control port %d is in use on loopback by this server: take another port for %s, or start with --no-loopback",
+			spec.Port, spec.Addr)}
+	}
+	return &control.TakenError{Text: fmt.Sprintf("Control listener %s: %v", spec.Name(), ExplainInUse(err))}
+}
+
+func loadCertificate(spec ControlSpec) (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(spec.Cert, spec.Key)
+	if err != nil {
+		return nil, fmt.Errorf("control listener %s: tls: %w", spec.Name(), err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// close stops listening; consoles go on.
+func (l *controlListener) close() {
+	select {
+	case <-l.closed:
+		return
+	default:
+	}
+	close(l.closed)
+	if l.tcp != nil {
+		l.tcp.Close()
+	} else {
+		l.unix.Close()
+	}
+}
+
+// accept serves a listener until it is closed.
+func (c *Control) accept(l *controlListener) {
+	var backoff listen.Backoff
+	failing := false
+	for {
+		conn, err := l.next()
+		if err != nil {
+			select {
+			case <-l.closed:
+				return
+			default:
+			}
+			if !failing {
+				failing = true
+				c.trouble(l, fmt.Errorf("cannot accept: %w", listen.AcceptCause(err)))
+			}
+			if !backoff.Wait(l.closed) {
+				return
+			}
+			continue
+		}
+		if failing {
+			failing = false
+			c.trouble(l, nil)
+		}
+		backoff.Reset()
+		if l.consoles.Add(1) > maxConsoles {
+			l.consoles.Add(-1)
+			l.tooMany.Add(1)
+			// In clear also where TLS is spoken: a handshake for each of those who are too many is what a flood wants.
+			conn.SetDeadline(time.Now().Add(time.Second))
+			control.Refuse(conn, control.CodeTooMany, fmt.Sprintf("Too many consoles on %s (%d)", l.name, maxConsoles))
+			continue
+		}
+		l.served.Add(1)
+		c.wg.Go(func() {
+			defer l.consoles.Add(-1)
+			c.serve(l, conn)
+		})
+	}
+}
+
+// next is the listener's next connection. A TCP listener waits its troubles out by itself.
+func (l *controlListener) next() (net.Conn, error) {
+	if l.tcp != nil {
+		c, err := l.tcp.Accept()
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
+	}
+	return l.unix.Accept()
+}
+
+// serve runs one console to its end.
+func (c *Control) serve(l *controlListener, conn net.Conn) {
+	if !c.hold(conn) {
+		conn.Close()
+		return
+	}
+	defer c.drop(conn)
+	link := l.link
+	switch t := conn.(type) {
+	case *net.UnixConn:
+		uid, err := peerUser(t)
+		if err != nil {
+			conn.Close()
+			return
+		}
+		link.Who = fmt.Sprintf("uid %d", uid)
+		link.Role = control.RoleView
+		if uid == 0 || int(uid) == os.Geteuid() {
+			link.Role = control.RoleAdmin
+		}
+	case *listen.Conn:
+		link.Who = t.Remote().String()
+	}
+	if config := l.tls.Load(); config != nil {
+		secure := tls.Server(conn, config)
+		ctx, cancel := context.WithTimeout(c.ctx, tlsHandshakeTimeout)
+		err := secure.HandshakeContext(ctx)
+		cancel()
+		if err != nil {
+			conn.Close()
+			return
+		}
+		conn = secure
+	}
+	// What ends a console is told to the console; there is nobody else to tell.
+	_ = c.server.Serve(c.ctx, conn, link)
+}
+
+// hold remembers a console's connection for Close; false means that Close has been called.
+func (c *Control) hold(conn net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.conns[conn] = struct{}{}
+	}
+	return !c.closed
+}
+
+func (c *Control) drop(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.conns, conn)
+}
+
+// peerUser is the user at the other end of a Unix socket, by the kernel's word.
+func peerUser(conn *net.UnixConn) (uid uint32, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	if cerr := raw.Control(func(fd uintptr) {
+		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); cerr != nil {
+		return 0, cerr
+	}
+	if err != nil {
+		return 0, err
+	}
+	return cred.Uid, nil
+}
+
+// Connect opens a console inside the process with the rights of the station's own user: the shell of -i. The caller
+// closes it.
+func (c *Control) Connect() net.Conn {
+	return c.server.Connect(c.ctx, control.Link{
+		Role: control.RoleAdmin, Who: fmt.Sprintf("uid %d", os.Geteuid()), Listener: "shell", Token: true,
+	})
+}
+
+// audit makes an event of an admin command. The line comes with its secrets masked.
+func (c *Control) audit(q *control.Request, line string) {
+	c.event(event.Admin, fmt.Sprintf("%s (%s)", line, q.Who))
+}
+
+func (c *Control) trouble(l *controlListener, err error) {
+	if err == nil {
+		c.event(event.Station, fmt.Sprintf("Control listener %s accepts again", l.name))
+		return
+	}
+	c.event(event.Station, fmt.Sprintf("Control listener %s: %v", l.name, err))
+}
+
+func (c *Control) event(kind event.Kind, text string) {
+	if c.opts.Events != nil {
+		c.opts.Events.Publish(event.Event{Time: time.Now(), Kind: kind, Text: text, Console: true, Live: true})
+	}
+}
+
+// ErrNoListener is a control listener that is not there.
+var ErrNoListener = errors.New("no such control listener")
+
+// ErrBuiltInListener is a control listener that the station always has; --no-loopback at start is the way to be without
+// the TCP ones.
+var ErrBuiltInListener = errors.New("this control listener is part of the station (--no-loopback at start turns the loopback ones off)")
+
+// Listen opens a further control listener while the station runs.
+func (c *Control) Listen(spec ControlSpec) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return net.ErrClosed
+	}
+	l, err := c.openFurther(spec)
+	if err != nil {
+		return err
+	}
+	c.listeners = append(c.listeners, l)
+	c.wg.Go(func() { c.accept(l) })
+	return nil
+}
+
+// NoListen closes the further control listener of that name, as Listeners gives it; without the port where it is the
+// station's control port. Consoles that came in by it go on until they end. The error is ErrNoListener or
+// ErrBuiltInListener.
+func (c *Control) NoListen(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.IndexFunc(c.listeners, func(l *controlListener) bool {
+		s := l.spec
+		if s.Port == c.port+1 {
+			s.Port = 0
+		}
+		return l.name == name || l.tcp != nil && s.Name() == name
+	})
+	if i < 0 {
+		return ErrNoListener
+	}
+	if !c.listeners[i].further {
+		return ErrBuiltInListener
+	}
+	c.listeners[i].close()
+	c.listeners = slices.Delete(c.listeners, i, i+1)
+	return nil
+}
+
+// ControlListener is a control listener as `show listeners` tells of it.
+type ControlListener struct {
+	Name       string      // "unix", [NETNS/]ADDR:PORT
+	Address    string      // path of the socket, or as Name
+	Spec       ControlSpec // zero for the Unix socket
+	Further    bool        // may be closed by NoListen, and belongs into a written configuration
+	NsID       uint64      // listen.Namespace.ID of where the socket is; 0 for the Unix socket
+	Consoles   int         // now
+	Served     uint64      // so far
+	NotAllowed uint64      // closed unread
+	TooMany    uint64      // answered 429
+}
+
+// Listeners lists the control listeners: the Unix socket, loopback, the further ones in the order opened.
+func (c *Control) Listeners() []ControlListener {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := make([]ControlListener, len(c.listeners))
+	for i, l := range c.listeners {
+		list[i] = ControlListener{
+			Name: l.name, Address: l.address, Spec: l.spec, Further: l.further,
+			Consoles: int(l.consoles.Load()), Served: l.served.Load(), TooMany: l.tooMany.Load(),
+		}
+		if l.tcp != nil {
+			list[i].NotAllowed, list[i].NsID = l.tcp.Stats().NotAllowed, l.tcp.NamespaceID()
+		}
+	}
+	return list
+}
+
+// Consoles lists the connected consoles: `show sessions`.
+func (c *Control) Consoles() []control.Console { return c.server.Consoles() }
+
+// Reload reads control.keys and the certificates again, as SIGHUP asks for. What cannot be read stays as it was, and
+// the error says which.
+func (c *Control) Reload() error {
+	var errs []error
+	if c.keys != nil {
+		errs = append(errs, c.keys.Reload())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, l := range c.listeners {
+		if !l.spec.TLS() {
+			continue
+		}
+		config, err := loadCertificate(l.spec)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		l.tls.Store(config)
+	}
+	return errors.Join(errs...)
+}
+
+// goodbyeTimeout is how long Close waits for consoles to take the news.
+const goodbyeTimeout = 2 * time.Second
+
+// Close stops listening, tells the consoles that the station stops (604), waits for them to end, at most for two
+// seconds, and gives the name and port free. It must not be called by a command's handler, which it would wait for.
+func (c *Control) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	for _, l := range c.listeners {
+		l.close()
+	}
+	c.mu.Unlock()
+	c.cancel()
+	deaf := time.AfterFunc(goodbyeTimeout, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for conn := range c.conns {
+			conn.Close()
+		}
+	})
+	c.wg.Wait()
+	deaf.Stop()
+	return c.opts.Claim.Release()
+}
