@@ -1,0 +1,394 @@
+package client
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"bmp/engine/event"
+	"bmp/proto/bgp"
+	"bmp/proto/bmp"
+	"bmp/proto/wire"
+)
+
+// apply takes one whole message: counts it, changes what it changes, and keeps it.
+func (s *Session) apply(f bmp.Frame) {
+	c := s.client
+	t := min(f.Type, bmp.MessageTypes)
+	c.counts[t]++
+	c.bytes += uint64(len(f.Raw))
+	s.messages++
+	s.bytes += uint64(len(f.Raw))
+	c.last = s.now
+	c.version = f.Version
+	s.frame = f
+	s.mark = entry{
+		time: s.now, offset: f.Offset, typ: f.Type, version: f.Version, session: uint16(s.number), raw: f.Raw,
+	}
+	s.changed = change{}
+
+	m, err := s.parser.Parse(f)
+	var p *peer
+	if m != nil {
+		if h := m.Peer(); h != nil {
+			p = s.peerOf(h)
+			p.counts[t]++
+			p.last = s.now
+			s.mark.peer, s.mark.view = p.id, h.View()
+		}
+		// A message whose body is malformed changes nothing but the counters: what was read of it before the fault is
+		// not to be trusted more than the rest.
+		if err == nil {
+			s.dispatch(m, p)
+		}
+	}
+	if err != nil {
+		at := -1
+		var we *wire.Error
+		if errors.As(err, &we) {
+			at = we.Offset
+		}
+		s.bad(p, 0, at, err.Error())
+	}
+	if f.Version >= 4 && f.Type == bmp.RouteMonitoringType {
+		c.profile = s.parser.Profile
+		if c.profile == bmp.ProfileAuto {
+			c.profile = s.parser.DetectedProfile()
+		}
+		s.mark.profile = c.profile
+	}
+	c.ring.append(&s.mark)
+	if s.follow {
+		s.tellMessage(p)
+	}
+}
+
+func (s *Session) dispatch(m bmp.Message, p *peer) {
+	switch m := m.(type) {
+	case *bmp.RouteMonitoring:
+		s.routeMonitoring(m, p)
+	case *bmp.StatisticsReport:
+		s.statistics(m, p)
+	case *bmp.PeerUp:
+		s.peerUp(m, p)
+	case *bmp.PeerDown:
+		s.peerDown(m, p)
+	case *bmp.Initiation:
+		s.initiation(m)
+	case *bmp.Termination:
+		s.termination(m)
+	case *bmp.RouteMirroring:
+		s.mirroring(m)
+	}
+}
+
+// peerOf finds the peer of a header, or makes one that is unannounced.
+func (s *Session) peerOf(h *bmp.PerPeerHeader) *peer {
+	k := keyOf(h)
+	if s.lastPeer != nil && s.lastKey == k {
+		return s.lastPeer
+	}
+	p := s.client.byKey[k]
+	if p == nil {
+		p = s.client.addPeer(k, h, s.now)
+	}
+	s.lastPeer, s.lastKey = p, k
+	return p
+}
+
+// note counts a health finding, and tells the console of those that the operator must not miss.
+func (s *Session) note(kind FindingKind, p *peer, sub uint32, offset int64, msg []byte, detail func() string) {
+	c := s.client
+	k := findingKey{kind: kind, sub: sub}
+	if p != nil {
+		k.peer = p.id
+	}
+	if !c.findings.note(k, s.now, offset, msg, detail) {
+		return
+	}
+	switch kind {
+	case IdentityCollision, AddPathNotNegotiated, ASWidthNotNegotiated, ProfileConflict:
+	default:
+		return
+	}
+	e := event.Event{Time: s.time, Kind: event.Health, Peer: k.peer, Console: true, Live: true, Text: kind.String()}
+	if p != nil {
+		e.Text = "Peer " + p.label.Name() + " " + e.Text
+	}
+	if detail != nil {
+		e.Text += " (" + detail() + ")"
+	}
+	c.publish(e)
+}
+
+// noteHere is note with the message being applied as its proof.
+func (s *Session) noteHere(kind FindingKind, p *peer, sub uint32, detail func() string) {
+	s.note(kind, p, sub, s.frame.Offset, s.frame.Raw, detail)
+}
+
+// bad keeps the message being applied as malformed. at is where in it; -1 where that is not known.
+func (s *Session) bad(p *peer, class bgp.ErrorClass, at int, reason string) {
+	c := s.client
+	e := malformedEntry{
+		time: s.now, typ: s.frame.Type, class: class, offset: s.frame.Offset, at: at, reason: reason, raw: s.frame.Raw,
+	}
+	if p != nil {
+		e.peer = p.id
+		p.malformed++
+	}
+	c.malformed.add(e)
+	s.mark.flags |= entryMalformed
+	c.lastError, c.errorTime = reason, s.now
+	s.badLine(p, reason)
+}
+
+func (s *Session) initiation(m *bmp.Initiation) {
+	c := s.client
+	name := m.SysName()
+	if c.initiated && name != c.identity.SysName {
+		s.noteHere(IdentityCollision, nil, 0, func() string {
+			return fmt.Sprintf("a second Initiation names %q, the first %q", name, c.identity.SysName)
+		})
+	}
+	if name != "" || !c.initiated {
+		c.identity.SysName = name
+		c.name.Store(&name)
+	}
+	c.initiated = true
+	c.sysDescr = m.SysDescr()
+	c.initText = nil
+	for _, t := range m.TLVs {
+		if t.Type == bmp.InitString && !t.Enterprise && len(c.initText) < 16 {
+			c.initText = append(c.initText, t.Text())
+		}
+	}
+}
+
+func (s *Session) termination(m *bmp.Termination) {
+	c := s.client
+	c.ended = "no reason given"
+	if r, ok := m.Reason(); ok {
+		c.ended = r.String()
+	}
+	if text := m.Text(); text != "" {
+		c.ended += ": " + text
+	}
+}
+
+func (s *Session) mirroring(m *bmp.RouteMirroring) {
+	for _, t := range m.TLVs {
+		if t.Type != bmp.MirrorInformation || t.Enterprise || len(t.Value) != 2 {
+			continue
+		}
+		switch t.Value[1] {
+		case 0:
+			s.client.mirrorErrored++
+		case 1:
+			s.client.mirrorLost++
+		}
+	}
+}
+
+// checkTime looks at the router's stamp on a message. Uptimes are less than ten years.
+func (s *Session) checkTime(p *peer, h *bmp.PerPeerHeader) {
+	const year = 365 * 24 * 3600
+	sec := s.now / 1e9
+	off := int64(h.Sec) - sec
+	switch {
+	case off >= -300 && off <= 300:
+	case h.Sec == 0:
+		s.noteHere(TimestampZero, p, 0, nil)
+	case h.Sec < 10*year:
+		s.noteHere(TimestampUptime, p, 0, func() string {
+			return "says " + time.Unix(int64(h.Sec), 0).UTC().Format(time.RFC3339)
+		})
+	default:
+		s.noteHere(TimestampOff, p, 0, func() string {
+			return fmt.Sprintf("%s from ours", time.Duration(off)*time.Second)
+		})
+	}
+}
+
+// checkIdentity compares a header with the Peer Up of its key.
+func (s *Session) checkIdentity(p *peer, h *bmp.PerPeerHeader) {
+	if p.state == PeerUp && p.upSession == s.number && (h.AS != p.as || h.BGPID != p.bgpid) {
+		s.noteHere(IdentityCollision, p, 1, func() string {
+			return fmt.Sprintf("%s says AS%d BGP ID %s, the Peer Up AS%d %s", s.frame.Type.Name(), h.AS, h.ID(), p.as, id4(p.bgpid))
+		})
+	}
+}
+
+func id4(id [4]byte) string { return fmt.Sprintf("%d.%d.%d.%d", id[0], id[1], id[2], id[3]) }
+
+// announcedCheck notes messages of a peer that this session did not announce.
+func (s *Session) announcedCheck(p *peer) {
+	if p.state == PeerUp && p.upSession == s.number {
+		return
+	}
+	if p.session != s.number {
+		// Of an earlier session, or new: the router speaks of it without having announced it.
+		p.session = s.number
+		if p.upSession != s.number && p.state != PeerUnannounced {
+			s.setState(p, PeerUnannounced, nil)
+		}
+	}
+	if p.state != PeerUnannounced {
+		return
+	}
+	if p.locRIB() && s.frame.Type == bmp.RouteMonitoringType {
+		s.noteHere(LocRIBNotAnnounced, p, 0, nil)
+		return
+	}
+	s.noteHere(NeverAnnounced, p, uint32(s.frame.Type), s.frame.Type.Name)
+}
+
+func (s *Session) setState(p *peer, state PeerState, h *bmp.PerPeerHeader) {
+	p.state, p.since, p.routerTime = state, s.now, 0
+	if h == nil {
+		return
+	}
+	if t, ok := h.Time(); ok {
+		p.routerTime = t.UnixNano()
+	}
+}
+
+// emptyPeer drops the peer's routes in all views, RFC 7854, Section 4.9.
+func (s *Session) emptyPeer(p *peer) {
+	s.flush()
+	for _, v := range p.views {
+		if v == nil {
+			continue
+		}
+		for _, t := range v.tables {
+			t.rib.Clear(s.time)
+			t.eor, t.update = 0, 0
+			t.incomplete = false
+			t.votes, t.widthVotes = 0, 0
+		}
+	}
+}
+
+func (s *Session) peerUp(m *bmp.PeerUp, p *peer) {
+	h := &m.PeerHeader
+	s.checkTime(p, h)
+	same := p.sameSession(m)
+	if p.state == PeerUp && p.upSession == s.number {
+		// The session of the peer was up: does the router only say so again?
+		switch {
+		case same || p.locRIB() && p.hasOpens(m.SentOpen, m.ReceivedOpen):
+			p.repeated++
+			s.noteHere(RepeatedPeerUp, p, 0, func() string { return fmt.Sprintf("flags %#02x", h.Flags) })
+			s.checkTable(p, m)
+			s.checkIdentity(p, h)
+			return
+		case p.locRIB():
+			// One Peer Up per family: what they can is merged, and nothing was restarted.
+			if len(p.moreOpens) < 64 {
+				p.moreOpens = append(p.moreOpens, [2][]byte{bytes.Clone(m.SentOpen), bytes.Clone(m.ReceivedOpen)})
+			}
+			s.checkTable(p, m)
+			p.negotiate()
+			s.recode(p)
+			return
+		}
+		s.emptyPeer(p)
+		p.downs++
+		p.downTime, p.downReason = s.now, "restarted: Peer Up with other ports or OPENs"
+		s.peerChanged(p, "DOWN", p.downReason)
+	}
+	resumed := same && p.upSession != 0 && p.upSession != s.number
+	if !resumed && p.upSession == s.number && p.state != PeerUnannounced {
+		s.emptyPeer(p) // after a Peer Down it is empty but for what the router sent in between
+	}
+	since, stamp := p.since, p.routerTime
+	stays := resumed && p.state == PeerUp
+	s.setState(p, PeerUp, h)
+	if stays {
+		// The BMP session ended, the BGP session did not.
+		p.since, p.routerTime = since, stamp
+	} else {
+		p.ups++
+	}
+	p.as, p.bgpid = h.AS, h.BGPID
+	p.session, p.upSession, p.upTime, p.upOffset = s.number, s.number, s.now, s.frame.Offset
+	p.eorMissed = false
+	p.sent, p.received, p.moreOpens = bytes.Clone(m.SentOpen), bytes.Clone(m.ReceivedOpen), nil
+	p.localAddr, p.localPort, p.remotePort = m.LocalAddress, m.LocalPort, m.RemotePort
+	p.table, p.admin, p.strings = tableName(m), m.AdminLabel(), nil
+	for _, t := range m.TLVs {
+		if t.Type == bmp.PeerString && !t.Enterprise && len(p.strings) < 16 {
+			p.strings = append(p.strings, t.Text())
+		}
+	}
+	p.relabel(h)
+	s.client.publishLabel(p)
+	p.negotiate()
+	if p.openError != "" {
+		s.bad(p, 0, -1, "Peer Up: "+p.openError)
+	}
+	s.recode(p)
+	for _, v := range p.views {
+		if v == nil {
+			continue
+		}
+		for _, t := range v.tables {
+			t.eor = 0
+		}
+	}
+	s.peerChanged(p, "UP", "")
+	s.due.eor = min(s.due.eor, s.now+int64(s.client.timing.EndOfRIB))
+	s.setDue()
+}
+
+// checkTable compares the table name of a repeated Peer Up.
+func (s *Session) checkTable(p *peer, m *bmp.PeerUp) {
+	name := tableName(m)
+	if name == p.table || name == "" {
+		return
+	}
+	if p.table == "" {
+		p.table = name
+		p.relabel(&m.PeerHeader)
+		s.client.publishLabel(p)
+		return
+	}
+	s.noteHere(IdentityCollision, p, 2, func() string {
+		return fmt.Sprintf("Peer Up with table %q for a peer of table %q", name, p.table)
+	})
+}
+
+func (s *Session) peerDown(m *bmp.PeerDown, p *peer) {
+	h := &m.PeerHeader
+	s.checkTime(p, h)
+	wasUp := p.state == PeerUp && p.upSession == s.number
+	if !wasUp && (p.state != PeerUnannounced || p.session != s.number) {
+		s.noteHere(DownNeverUp, p, 0, func() string { return downText(m) })
+	}
+	s.emptyPeer(p)
+	p.session = s.number
+	p.downTime, p.downCode, p.downReason = s.now, m.Reason, downText(m)
+	p.fsmEvent, p.notification = m.FSMEvent, bytes.Clone(m.Notification)
+	state := PeerDown
+	if m.Reason == bmp.DownUnmonitored {
+		state = PeerUnmonitored
+	}
+	if p.state == state {
+		// Told again, as FRR does of peers that never come up: since when stays.
+		return
+	}
+	s.setState(p, state, h)
+	p.downs++
+	s.peerChanged(p, "DOWN", p.downReason)
+}
+
+func (s *Session) tellMessage(p *peer) {
+	m := s.client.messageOf(s.mark)
+	m.Raw = bytes.Clone(m.Raw)
+	m.Announced, m.Withdrawn, m.EoR = s.changed.announced, s.changed.withdrawn, s.changed.eor
+	e := event.Event{Time: s.time, Kind: event.Message, Live: true, Data: &m}
+	if p != nil {
+		e.Peer = p.id
+	}
+	s.client.publish(e)
+}

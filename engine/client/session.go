@@ -1,0 +1,330 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bmp/engine/event"
+	"bmp/engine/rib"
+	"bmp/proto/bgp"
+	"bmp/proto/bmp"
+)
+
+// Endpoint says between what a session runs.
+type Endpoint struct {
+	Remote   netip.AddrPort // of the router
+	Local    netip.AddrPort
+	Listener string // [NETNS/][ADDR:]PORT
+	Netns    string
+	VRF      string
+}
+
+// Session is one BMP session: a connection of a router. Its goroutine, which is the one that calls Serve, is the only
+// writer of the client while it runs.
+type Session struct {
+	env      *Env
+	conn     net.Conn
+	endpoint Endpoint
+	start    time.Time
+	done     chan struct{}
+
+	closeOnce sync.Once
+	reason    atomic.Pointer[string] // why we closed it; nil: we did not
+	poked     atomic.Bool            // something waits to be done by the session goroutine
+	readAt    atomic.Int64           // when the batch being worked on was read; 0 while waiting for the router
+
+	// All below belongs to the session goroutine, with client.mu held from attach on.
+	client     *Client
+	number     uint32 // of the session, on its client
+	parser     bmp.Parser
+	writer     *rib.Writer
+	now        int64 // of the batch
+	time       time.Time
+	dirty      bool // something is staged in writer
+	follow     bool // somebody follows messages or routes of the client
+	messages   uint64
+	bytes      uint64
+	dropRoutes bool // do not keep the routes when it ends
+	silent     bool // silence was reported
+	deadline   int64
+	due        due
+	bulk       bulk
+	badLines   badLines
+
+	// Scratch of the UPDATE being applied.
+	frame    bmp.Frame
+	update   bgp.Update
+	sections []bgp.Section
+	nlri     bgp.NLRI
+	record   []byte
+	extra    []byte
+	lastPeer *peer
+	lastKey  peerKey
+	mark     entry // what the ring keeps of the message
+	changed  change
+}
+
+// NewSession makes the session of a connection. Serve runs it.
+func NewSession(env *Env, conn net.Conn, ep Endpoint, now time.Time) *Session {
+	return &Session{env: env, conn: conn, endpoint: ep, start: now, done: make(chan struct{})}
+}
+
+// Endpoint says between what the session runs.
+func (s *Session) Endpoint() Endpoint { return s.endpoint }
+
+// Conn is the connection, for asking the kernel how much of it is unread. It must be neither read nor closed.
+func (s *Session) Conn() net.Conn { return s.conn }
+
+// Done is closed when the session has ended and its client is down.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Lag is how long the session has been working on what it read last; 0 while it waits for the router.
+func (s *Session) Lag(now time.Time) time.Duration {
+	if at := s.readAt.Load(); at != 0 {
+		return max(0, now.Sub(time.Unix(0, at)))
+	}
+	return 0
+}
+
+// Close ends the session with a reason. The first reason counts. It does not wait; Done tells.
+func (s *Session) Close(reason string) {
+	s.closeOnce.Do(func() {
+		s.reason.Store(&reason)
+		s.conn.Close()
+	})
+}
+
+// poke makes the session goroutine look at what is to be done, also while it waits for the router.
+func (s *Session) poke() {
+	s.poked.Store(true)
+	s.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// Hello is the first whole message of a session, by which the client is found that it belongs to.
+type Hello struct {
+	Session    *Session
+	Initiation bool
+	SysName    string // of the Initiation
+	Time       time.Time
+}
+
+// End is how a session ended.
+type End struct {
+	Client  *Client // nil: it ended before a first whole message
+	Reason  string
+	Framing *bmp.FramingError // nil unless framing was lost
+	Bytes   int64             // read, whole messages
+}
+
+// Serve reads the session to its end. attach is called once, at the first whole message, to find or make the client and
+// Begin the session on it; when it returns nil the session is closed with the error as its reason.
+func (s *Session) Serve(attach func(Hello) (*Client, error)) (end End) {
+	defer close(s.done)
+	defer s.conn.Close()
+	r := bmp.NewReader(s, bmp.ReaderOptions{MaxMessage: s.env.MaxMessage})
+	defer r.Close()
+
+	f, err := r.Next()
+	if err != nil {
+		end.Reason, end.Framing = s.why(err)
+		return end
+	}
+	hello := Hello{Session: s, Time: s.time}
+	if m, err := s.parser.Parse(f); err == nil {
+		if init, ok := m.(*bmp.Initiation); ok {
+			hello.Initiation, hello.SysName = true, init.SysName()
+		}
+	}
+	c, err := attach(hello)
+	if c == nil {
+		end.Reason = err.Error()
+		return end
+	}
+	end.Client = c
+	s.writer = s.env.Store.NewWriter()
+	s.sections = make([]bgp.Section, 0, 4)
+	c.mu.Lock()
+	s.client = c
+	s.begin()
+	for ; err == nil; f, err = r.Next() {
+		s.apply(f)
+	}
+	s.flush()
+	end.Reason, end.Framing = s.why(err)
+	end.Bytes = r.Offset()
+	s.end(end, err)
+	c.mu.Unlock()
+	return end
+}
+
+// Read reads from the router for the Reader: with the client unlocked and nothing staged, as it may take hours.
+func (s *Session) Read(p []byte) (int, error) {
+	c := s.client
+	if c == nil {
+		n, err := s.conn.Read(p)
+		s.stamp(time.Now())
+		return n, err
+	}
+	for {
+		s.endBatch()
+		c.mu.Unlock()
+		s.arm()
+		n, err := 0, error(os.ErrDeadlineExceeded)
+		if !s.poked.Load() {
+			n, err = s.conn.Read(p)
+		}
+		now := time.Now()
+		c.mu.Lock()
+		s.startBatch(now)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		s.deadline = -1 // it is over, or poke has set another one
+	}
+}
+
+func (s *Session) stamp(now time.Time) {
+	s.time = now
+	s.now = now.UnixNano()
+}
+
+func (s *Session) startBatch(now time.Time) {
+	s.stamp(now)
+	s.readAt.Store(s.now)
+	s.follow = s.env.Bus.Wants(s.client.id)
+	s.followRoutes(s.follow)
+	if s.poked.Swap(false) {
+		s.doPoked()
+	}
+	if s.now >= s.due.at {
+		s.runTimers()
+	}
+}
+
+// endBatch makes visible what was applied, before the session waits.
+func (s *Session) endBatch() {
+	s.flush()
+	c := s.client
+	var messages uint64
+	for _, n := range c.counts {
+		messages += n
+	}
+	if messages != c.rate.messages || c.announced != c.rate.announced {
+		c.rate.note(s.now, messages, c.bytes, c.announced, c.withdrawn)
+	}
+	s.readAt.Store(0)
+}
+
+// flush applies what is staged.
+func (s *Session) flush() {
+	if s.dirty {
+		s.writer.Flush()
+		s.dirty = false
+	}
+}
+
+// arm sets the read deadline to when the next timer is due, if that has changed.
+func (s *Session) arm() {
+	if s.deadline != s.due.at {
+		s.deadline = s.due.at
+		s.conn.SetReadDeadline(time.Unix(0, s.deadline))
+	}
+}
+
+// begin is called once the client is known.
+func (s *Session) begin() {
+	c := s.client
+	s.number = c.sessions.Load()
+	s.setProfile()
+	s.readAt.Store(s.now)
+	s.follow = c.env.Bus.Wants(c.id)
+	s.followRoutes(s.follow)
+	c.since = s.now
+	c.publish(event.Event{Time: s.time, Kind: event.Adjacency, Text: "UP", Console: true, Live: true})
+	s.startTimers()
+}
+
+// end puts the client down.
+func (s *Session) end(e End, err error) {
+	c := s.client
+	s.flushBulk()
+	s.flushBadLines()
+	info := SessionInfo{
+		Address: s.endpoint.Remote, Listener: s.endpoint.Listener, Start: s.start, End: time.Now(), Reason: e.Reason,
+		Messages: s.messages, Bytes: s.bytes,
+	}
+	if e.Framing != nil {
+		info.Around, info.AroundOffset = e.Framing.Bytes, e.Framing.Offset-int64(e.Framing.Before)
+	}
+	if len(c.log) == sessionLog {
+		c.log = append(c.log[:0], c.log[1:]...)
+		c.logLost++
+	}
+	c.log = append(c.log, info)
+
+	var cut *bmp.TruncatedError
+	switch {
+	case e.Framing != nil:
+		s.note(StreamDamaged, nil, 0, e.Framing.Offset, e.Framing.Bytes, e.Framing.Error)
+	case errors.As(err, &cut):
+		s.note(StreamDamaged, nil, 0, cut.Offset, nil, cut.Error)
+	}
+	c.session = nil
+	c.since = s.now
+	if t := info.End.UnixNano(); t > s.now {
+		c.since = t
+	}
+	c.reason = e.Reason
+	c.lastError, c.errorTime = e.Reason, c.since
+	if s.dropRoutes {
+		c.dropPeers()
+	}
+	// From now on every route is one of an earlier session.
+	c.eachTable(func(_ *peer, t *table) { t.rib.BeginRefresh(info.End) })
+	c.publish(event.Event{
+		Time: info.End, Kind: event.Adjacency, Text: "DOWN (" + e.Reason + ")", Console: true, Live: true,
+	})
+}
+
+// why tells in words why the session ended.
+func (s *Session) why(err error) (reason string, framing *bmp.FramingError) {
+	var cut *bmp.TruncatedError
+	var op *net.OpError
+	if p := s.reason.Load(); p != nil {
+		return *p, nil
+	}
+	ended := ""
+	if s.client != nil && s.client.ended != "" {
+		ended = "terminated: " + s.client.ended
+	}
+	switch {
+	case errors.As(err, &framing):
+		return framing.Error(), framing
+	case errors.As(err, &cut):
+		reason = fmt.Sprintf("remote closed within a message at offset %d", cut.Offset)
+	case errors.Is(err, io.EOF):
+		if ended != "" {
+			return ended, nil
+		}
+		return "remote closed", nil
+	case errors.As(err, &op):
+		reason = op.Err.Error()
+		var sys *os.SyscallError
+		if errors.As(err, &sys) {
+			reason = sys.Err.Error()
+		}
+	default:
+		reason = err.Error()
+	}
+	if ended != "" {
+		return ended + ", " + reason, nil
+	}
+	return reason, nil
+}
