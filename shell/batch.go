@@ -140,8 +140,8 @@ var (
 // language finds what makes a line one of the script language; "" for a plain
 // command.
 func language(line string) string {
-	if m := languageMark.FindString(line); m != "" {
+	if m := languageStart.FindString(line); m != "" {
 		return strings.TrimSpace(m)
 	}
-	return strings.TrimSpace(languageStart.FindString(line))
+	return strings.TrimSpace(languageMark.FindString(line))
 }

@@ -1,3 +1,132 @@
+// Bmp is an interactive BMP (RFC 7854) station and the shell to it.
+//
+// It is one program with several ways to be started: as a station, as a question
+// to a running one, as a shell. This package reads the command line, makes
+// options of it and wires the parts together; what a station is stands in package
+// engine, what a shell is in package shell.
 package main
 
-func main() {}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"bmp/proto/control"
+	"bmp/shell"
+	"bmp/shell/edit"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run is the whole program: it returns the exit status.
+func run(args []string) int {
+	v := openVerdict()
+	inv, err := parseArgs(args)
+	if err != nil {
+		if v.background() {
+			v.say(2, "% "+err.Error())
+			v.end(optionStatus(err))
+		}
+		return fail(os.Stderr, optionStatus(err), "%v", err)
+	}
+	switch inv.mode {
+	case modeStation:
+		if !inv.foreground && !inv.interactive && !v.background() {
+			return startBackground(inv, args, os.Stdout, os.Stderr)
+		}
+		return runStation(inv, v)
+	case modeCommand:
+		ctx, stop := untilInterrupt()
+		defer stop()
+		return shell.OneShot(ctx, shell.Command{
+			Target: inv.target, Line: inv.line(), JSON: inv.json, Stdout: os.Stdout, Stderr: os.Stderr,
+		})
+	case modeShell:
+		return attach(inv.target)
+	case modeScript:
+		return runScript(inv)
+	case modeDemo:
+		return demo()
+	case modeLater:
+		return fail(os.Stderr, 1, "Not available yet: %s", inv.words[0])
+	}
+	io.WriteString(os.Stdout, usage)
+	return 0
+}
+
+// optionStatus is the exit status of a command line that was refused.
+func optionStatus(err error) int {
+	var later *notYet
+	if errors.As(err, &later) {
+		return control.ExitStatus(control.CodeFailed)
+	}
+	return control.ExitStatus(control.CodeInvalid)
+}
+
+// untilInterrupt is a context that Ctrl-C, or the end of the terminal, ends.
+func untilInterrupt() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+}
+
+// newEditor is the line editor for this process's standard input. terminal says
+// that somebody sits there.
+func newEditor() (ed edit.Editor, terminal bool) {
+	terminal = term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
+	return edit.NewPlain(os.Stdin, os.Stdout, edit.PlainOptions{Prompt: terminal, Signals: true}), terminal
+}
+
+// attach is bmp shell: a prompt on a running station.
+func attach(target string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	station, err := shell.Find(target)
+	if err != nil {
+		return shell.PrintError(os.Stderr, false, err)
+	}
+	ed, terminal := newEditor()
+	defer ed.Close()
+	client, err := station.Dial(ctx, shell.Events(ed))
+	if err != nil {
+		return shell.PrintError(os.Stderr, false, err)
+	}
+	return shell.New(shell.Options{Client: client, Station: station, Editor: ed, Stderr: os.Stderr, Terminal: terminal}).Run(ctx)
+}
+
+// runScript is bmp -x FILE: command lines, one after the other. The script
+// language is refused, and so is what only it can use.
+func runScript(inv *invocation) int {
+	switch {
+	case inv.run:
+		return fail(os.Stderr, 1, "Not available yet: run")
+	case len(inv.words) > 0:
+		return fail(os.Stderr, 1, "Not available yet: arguments of a script (%s)", strings.Join(inv.words, " "))
+	}
+	b := shell.Batch{
+		Target: inv.target, Name: inv.script, In: os.Stdin, Check: inv.check, JSON: inv.json,
+		Stdout: os.Stdout, Stderr: os.Stderr,
+	}
+	if inv.script == "-" {
+		b.Name = "stdin"
+	} else {
+		f, err := os.Open(inv.script)
+		if err != nil {
+			return fail(os.Stderr, 1, "%v", err)
+		}
+		defer f.Close()
+		b.In = f
+	}
+	ctx, stop := untilInterrupt()
+	defer stop()
+	return b.Run(ctx)
+}
+
+var _ = fmt.Sprint
