@@ -154,6 +154,16 @@ func (c *Client) Silence(now time.Time) (up bool, silent time.Duration) {
 	return true, now.Sub(time.Unix(0, max(c.last, c.since)))
 }
 
+// DownSince is since when the client is down; the zero time while it is up.
+func (c *Client) DownSince() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session != nil {
+		return time.Time{}
+	}
+	return time.Unix(0, c.since)
+}
+
 // Session is the running session; nil while the client is down.
 func (c *Client) Session() *Session {
 	c.mu.Lock()
@@ -316,7 +326,7 @@ type Flushed struct {
 // Flush throws away what is stored of the client: messages, session log, malformed messages, findings, counters; and if
 // it is down its peers, routes and the client itself, which the caller then takes out of the registry. With routes, the
 // live routes of a client that is up go too, and the session is closed so that they come again.
-func (c *Client) Flush(routes bool, by string) Flushed {
+func (c *Client) Flush(routes bool) Flushed {
 	c.mu.Lock()
 	f := Flushed{Sessions: len(c.log), Malformed: len(c.malformed.entries), Findings: len(c.findings.m)}
 	f.Messages = c.ring.clear()
@@ -337,7 +347,7 @@ func (c *Client) Flush(routes bool, by string) Flushed {
 	}
 	c.mu.Unlock()
 	if f.Cleared {
-		s.Close("routes flushed by " + by)
+		s.Close("operator flushed its routes")
 	}
 	return f
 }

@@ -230,7 +230,7 @@ func (r *ring) oldest() (session uint16, offset int64, ok bool) {
 type Budget struct {
 	used  atomic.Int64
 	count atomic.Int64 // rings
-	limit int64        // 0: budgetBytes
+	Limit int64        // bytes; 0: 256 MiB. Set before the first client is made
 
 	mu    sync.Mutex
 	rings map[*ring]struct{}
@@ -257,8 +257,8 @@ func (b *Budget) remove(r *ring) {
 }
 
 func (b *Budget) max() int64 {
-	if b.limit > 0 {
-		return b.limit
+	if b.Limit > 0 {
+		return b.Limit
 	}
 	return budgetBytes
 }

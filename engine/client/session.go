@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"bmp/engine/event"
@@ -79,8 +80,14 @@ func NewSession(env *Env, conn net.Conn, ep Endpoint, now time.Time) *Session {
 // Endpoint says between what the session runs.
 func (s *Session) Endpoint() Endpoint { return s.endpoint }
 
-// Conn is the connection, for asking the kernel how much of it is unread. It must be neither read nor closed.
-func (s *Session) Conn() net.Conn { return s.conn }
+// SyscallConn is the connection's socket, for asking the kernel about it.
+func (s *Session) SyscallConn() (syscall.RawConn, error) {
+	c, ok := s.conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return c.SyscallConn()
+}
 
 // Done is closed when the session has ended and its client is down.
 func (s *Session) Done() <-chan struct{} { return s.done }

@@ -1,0 +1,33 @@
+// Package engine is the station: it listens for routers, knows which of them is which, keeps what they say, and serves
+// the consoles that ask about it.
+//
+//	listen.Listener -> session goroutine -> Station.attach -> client.Client
+//	                                                            peers, counters, ring, findings
+//	                                                            rib.Store (one for the station)
+//	                                                            event.Bus (one for the station)
+//	control sockets -> control.Server -> Options.Commands  (package engine/command reads the Station; engine never
+//	                                                         imports it)
+//
+// # Goroutines
+//
+// This package alone starts goroutines per connection: one for each BMP session (client.Session.Serve), one for each
+// console. Besides, one per listener accepts, and one, the janitor, does what happens to clients without a session:
+// retention, the memory limit, writing down IDs. Whoever starts one waits for it: Run returns when all have ended.
+//
+// # Identity
+//
+// A session is nobody's until its first whole message. If that is an Initiation with the name, from the address (and
+// namespace and VRF device), of a client that is down, it is that client again; otherwise a new one, with an ID that
+// was never given before, not even by an earlier run of the station with the same state folder.
+//
+// # Lock order
+//
+// Whoever holds one of these may take only those below it:
+//
+//	Station.mu          registry of clients, listeners
+//	client.Client.mu    one client; held by its session while it works through a batch
+//	client.labelMu, Budget.mu, ring.mu, the route store's locks, event.Bus.mu, State.mu
+//
+// Two clients are never locked at once. No lock is held while something is written to a socket or a file, but for the
+// line that gives an ID away.
+package engine

@@ -1,0 +1,223 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"bmp/engine/client"
+)
+
+// State is the file in the state folder that says which client IDs were given, and to whom. It is text, one change a
+// line, and only grows while the station runs:
+//
+//	bmp clients 1
+//	next 8                                               no ID below 8 is free
+//	client 3 "" "" 10.1.0.1 "edge1.ams"                  ID, namespace, VRF device, address, sysName
+//	gone 3
+//
+// A line is written before its ID is used. It reaches the disk within about a second (Sync): a killed station loses
+// none, a power cut at most those of the last second.
+type State struct {
+	mu    sync.Mutex
+	file  *os.File // nil without a state folder
+	next  uint32
+	dirty bool
+}
+
+// stateVersion is the first line of the file.
+const stateVersion = "bmp clients 1"
+
+// OpenState reads the file in dir, writes it anew without what is over, and returns the clients that can come back. An
+// empty dir keeps nothing. A file of which a line cannot be read is an error: an ID could be given twice.
+func OpenState(dir string) (*State, map[uint32]client.Identity, error) {
+	s := &State{next: 1}
+	known := make(map[uint32]client.Identity)
+	if dir == "" {
+		return s, known, nil
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, nil, fmt.Errorf("state folder: %w", err)
+	}
+	path := filepath.Join(dir, "clients")
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, nil, fmt.Errorf("state folder: %w", err)
+	default:
+		if err := s.read(text, known); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s\nnext %d\n", stateVersion, s.next)
+	for id, ident := range known {
+		b.WriteString(stateLine(id, ident))
+	}
+	// A new file takes the old one's place whole: there is a readable one at every moment.
+	temp := path + ".new"
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o640)
+	if err == nil {
+		if _, err = f.Write(b.Bytes()); err == nil {
+			err = f.Sync()
+		}
+		if err == nil {
+			err = os.Rename(temp, path)
+		}
+		if err != nil {
+			f.Close()
+		}
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("state folder: %w", err)
+	}
+	s.file = f
+	return s, known, nil
+}
+
+func stateLine(id uint32, i client.Identity) string {
+	return fmt.Sprintf("client %d %q %q %s %q\n", id, i.Netns, i.VRF, i.Address, i.SysName)
+}
+
+func (s *State) read(text []byte, known map[uint32]client.Identity) error {
+	sc := bufio.NewScanner(bytes.NewReader(text))
+	sc.Buffer(nil, 1<<20)
+	whole := len(text) > 0 && text[len(text)-1] == '\n'
+	lines := strings.Count(string(text), "\n")
+	for n := 1; sc.Scan(); n++ {
+		if n > lines && !whole {
+			break // cut by a power failure while it was written; its ID was not used then, or is not known to anybody
+		}
+		if n == 1 {
+			if sc.Text() != stateVersion {
+				return fmt.Errorf("line 1: %q, not %q", sc.Text(), stateVersion)
+			}
+			continue
+		}
+		if err := s.readLine(sc.Text(), known); err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+	}
+	return sc.Err()
+}
+
+func (s *State) readLine(line string, known map[uint32]client.Identity) error {
+	word, rest, _ := strings.Cut(line, " ")
+	number, rest, _ := strings.Cut(rest, " ")
+	id, err := strconv.ParseUint(number, 10, 32)
+	if err != nil {
+		return fmt.Errorf("%q is not an ID", number)
+	}
+	switch word {
+	case "next":
+		s.next = max(s.next, uint32(id))
+		return nil
+	case "gone":
+		delete(known, uint32(id))
+		return nil
+	case "client":
+	default:
+		return fmt.Errorf("%q is not known", word)
+	}
+	var ident client.Identity
+	var addr string
+	for _, f := range []*string{&ident.Netns, &ident.VRF, &addr, &ident.SysName} {
+		var field string
+		if field, rest, err = cutField(rest); err != nil {
+			return err
+		}
+		*f = field
+	}
+	if ident.Address, err = netip.ParseAddr(addr); err != nil {
+		return err
+	}
+	s.next = max(s.next, uint32(id)+1)
+	if ident.SysName != "" { // without a name nobody can come back as this client
+		known[uint32(id)] = ident
+	}
+	return nil
+}
+
+// cutField takes a word or a quoted string off the front.
+func cutField(s string) (field, rest string, err error) {
+	s = strings.TrimLeft(s, " ")
+	if !strings.HasPrefix(s, `"`) {
+		field, rest, _ = strings.Cut(s, " ")
+		return field, rest, nil
+	}
+	q, err := strconv.QuotedPrefix(s)
+	if err != nil {
+		return "", "", fmt.Errorf("quoted string: %w", err)
+	}
+	field, err = strconv.Unquote(q)
+	return field, s[len(q):], err
+}
+
+// NewID gives an ID that was never given before.
+func (s *State) NewID(i client.Identity) (uint32, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.next
+	if err := s.write(stateLine(id, i)); err != nil {
+		return 0, err
+	}
+	s.next++
+	return id, nil
+}
+
+// Renamed says that a client is known by another identity now.
+func (s *State) Renamed(id uint32, i client.Identity) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.write(stateLine(id, i))
+}
+
+// Gone says that a client will not come back.
+func (s *State) Gone(id uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.write(fmt.Sprintf("gone %d\n", id))
+}
+
+func (s *State) write(line string) error {
+	if s.file == nil {
+		return nil
+	}
+	s.dirty = true
+	_, err := s.file.WriteString(line)
+	return err
+}
+
+// Sync brings what was written to the disk.
+func (s *State) Sync() error {
+	s.mu.Lock()
+	f, dirty := s.file, s.dirty
+	s.dirty = false
+	s.mu.Unlock()
+	if f == nil || !dirty {
+		return nil
+	}
+	return f.Sync()
+}
+
+// Close syncs and closes the file.
+func (s *State) Close() error {
+	err := s.Sync()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil {
+		return nil
+	}
+	err = errors.Join(err, s.file.Close())
+	s.file = nil
+	return err
+}
