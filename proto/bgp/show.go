@@ -34,9 +34,8 @@ func Decode(rec []byte, f Family) Attributes {
 	path, w := recordPath(rec)
 	a.ASPath = string(appendPath(nil, path, w))
 	it := attrs{rest: RecordAttrs(rec)}
-	var aggregator []byte
 	for it.next() {
-		a.attribute(&it, f, RecordAS4(rec), &aggregator)
+		a.attribute(&it, f, RecordAS4(rec))
 	}
 	if len(it.rest) > 0 {
 		a.other("undecoded", "0x"+hex.EncodeToString(it.rest))
@@ -50,11 +49,18 @@ func (a *Attributes) other(name, text string) {
 }
 
 // attribute adds one path attribute.
-func (a *Attributes) attribute(it *attrs, f Family, as4 bool, aggregator *[]byte) {
+func (a *Attributes) attribute(it *attrs, f Family, as4 bool) {
 	v := it.value
 	hexText := "0x" + hex.EncodeToString(v)
 	if it.code == AttrMPReach { // its value is the next hop alone
-		if a.NextHop, a.LinkLocal = parseNextHop(v); !a.NextHop.IsValid() && len(v) > 0 {
+		global, linkLocal := parseNextHop(v)
+		switch {
+		case global.IsValid():
+			if a.NextHop.IsValid() { // that of NEXT_HOP, which counts for nothing here
+				a.other("next-hop", a.NextHop.String())
+			}
+			a.NextHop, a.LinkLocal = global, linkLocal
+		case !slices.Equal(v, make([]byte, len(v))): // an RD of zeros alone says nothing
 			a.other("next-hop", hexText)
 		}
 		return
@@ -70,7 +76,7 @@ func (a *Attributes) attribute(it *attrs, f Family, as4 bool, aggregator *[]byte
 	case AttrASPath:
 	case AttrNextHop:
 		if a.NextHop.IsValid() {
-			a.other("next-hop", netip.AddrFrom4([4]byte(v)).String()) // that of MP_REACH_NLRI counts
+			a.other("next-hop", netip.AddrFrom4([4]byte(v)).String())
 			break
 		}
 		a.NextHop = netip.AddrFrom4([4]byte(v))
@@ -137,6 +143,8 @@ func attributeText(it *attrs, f Family, as4 bool) string {
 		return aigpText(v)
 	case AttrPEDistinguisher:
 		return peLabelsText(v)
+	case AttrNextHopCapability:
+		return nextHopCapabilityText(v)
 	case AttrOTC:
 		return strconv.FormatUint(uint64(binary.BigEndian.Uint32(v)), 10)
 	case AttrDPath:
@@ -206,6 +214,34 @@ func peLabelsText(v []byte) string {
 	return strings.Join(all, ", ")
 }
 
+// nextHopCapabilityText writes the Next Hop Dependent Characteristics of draft-ietf-idr-next-hop-capability: AFI 2, SAFI
+// 1, next hop length 1, next hop, and characteristics of code 2, length 2, value.
+func nextHopCapabilityText(v []byte) string {
+	if len(v) < 4 || 4+int(v[3]) > len(v) || v[3] != 4 && v[3] != 16 {
+		return ""
+	}
+	s := Family{binary.BigEndian.Uint16(v), v[2]}.String() + " " + addrText(v[4:4+int(v[3])])
+	for v = v[4+int(v[3]):]; len(v) > 0; {
+		if len(v) < 4 {
+			return ""
+		}
+		n := 4 + int(binary.BigEndian.Uint16(v[2:]))
+		if n > len(v) {
+			return ""
+		}
+		switch code := binary.BigEndian.Uint16(v); {
+		case code == 1 && n == 4:
+			s += ", entropy-label"
+		case n == 4:
+			s += fmt.Sprintf(", code %d", code)
+		default:
+			s += fmt.Sprintf(", code %d 0x%x", code, v[4:n])
+		}
+		v = v[n:]
+	}
+	return s
+}
+
 // dPathText writes a D-PATH: segments of {count 1, count domains of 6 bytes, SAFI 1}.
 func dPathText(v []byte) string {
 	var all []string
@@ -233,12 +269,11 @@ func attrSetText(v []byte, f Family) string {
 			continue
 		}
 		var a Attributes
-		var aggregator []byte
 		if inner.code == AttrMPReach {
 			s += ", mp-reach-nlri 0x" + hex.EncodeToString(inner.value)
 			continue
 		}
-		a.attribute(&inner, f, true, &aggregator)
+		a.attribute(&inner, f, true)
 		if inner.code == AttrASPath {
 			a.ASPath = string(appendPath(nil, inner.value, 4))
 		}

@@ -188,12 +188,23 @@ func codeAt(a []byte, i int) uint8 {
 	return 0
 }
 
-// mandatory checks for the well-known mandatory attributes of a message that announces something.
+// mandatory checks for the well-known mandatory attributes of a message that announces something (RFC 7606, Section 3 d).
+//
+// A missing NEXT_HOP is treat-as-withdraw there, too; here its class is the milder one that keeps the route. FRR leaves
+// it out of routes that it holds and uses: those of VRFs (8.0), and labelled ones that it reports as unicast (8.4).
 func (u *Update) mandatory(seen uint64) {
-	for _, code := range [...]uint8{AttrOrigin, AttrASPath, AttrNextHop} {
-		if seen>>code&1 == 0 && (code != AttrNextHop || len(u.NLRI) > 0) {
-			u.fail(TreatAsWithdraw, code, u.attrsOff, reasonMissing, -1)
-		}
+	const all = 1<<AttrOrigin | 1<<AttrASPath | 1<<AttrNextHop
+	if seen&all == all {
+		return
+	}
+	if seen>>AttrOrigin&1 == 0 {
+		u.fail(TreatAsWithdraw, AttrOrigin, u.attrsOff, reasonMissing, -1)
+	}
+	if seen>>AttrASPath&1 == 0 {
+		u.fail(TreatAsWithdraw, AttrASPath, u.attrsOff, reasonMissing, -1)
+	}
+	if seen>>AttrNextHop&1 == 0 && len(u.NLRI) > 0 {
+		u.fail(AttributeDiscard, AttrNextHop, u.attrsOff, reasonMissing, -1)
 	}
 }
 
@@ -223,13 +234,12 @@ func (u *Update) reach(start, v, end int) {
 }
 
 // nextHopLen judges the length of a next hop: an IPv4 or IPv6 address or an IPv6 address with its link-local one, each
-// perhaps under an RD of zeros (RFC 4364, 4659, 8950). Families that need no next hop may have none.
+// perhaps under an RD of zeros (RFC 4364, 4659, 8950). FlowSpec has none, and Cisco IOS XR writes none, or an RD alone,
+// for the local routes of a Loc-RIB, which a BGP session would never carry.
 func nextHopLen(f Family, n int) bool {
 	switch n {
-	case 4, 12, 16, 24, 32, 48:
+	case 0, 4, 8, 12, 16, 24, 32, 48:
 		return true
-	case 0:
-		return !f.IsPrefix()
 	}
 	return !f.Splits()
 }
