@@ -89,6 +89,29 @@ func (b Batch) Run(ctx context.Context) int {
 	return status
 }
 
+// Configure runs the lines of a station's configuration on client, and closes
+// it. It ends at the first line that fails, with an error that names it. again
+// says that the configuration has been read before: what conflicts with what is
+// there already is then there already.
+func Configure(ctx context.Context, client *control.Client, name string, in io.Reader, again bool) error {
+	defer client.Close()
+	lines, err := Batch{Name: name, In: in}.read()
+	if err != nil {
+		return err
+	}
+	for _, l := range lines {
+		v, err := client.Do(ctx, l.text, nil)
+		if err != nil {
+			return fmt.Errorf("%s:%d: %w", name, l.number, err)
+		}
+		if v.Err() == nil || again && v.Code == control.CodeConflict {
+			continue
+		}
+		return errorf(v.Code, "%s:%d:%d: %v", name, l.number, max(v.Col, 1), nameWord(v, l.text))
+	}
+	return nil
+}
+
 // wrong says which line, and where in it.
 func (b Batch) wrong(l batchLine, err error) int {
 	var g *grammar.Error

@@ -152,4 +152,7 @@ func reason(err error) string {
 }
 
 // Product is how the shell introduces itself to a station.
-const Product = "bmp/0.1.0"
+const Product = "bmp/" + Version
+
+// Version is the release of bmp.
+const Version = "0.1.0"

@@ -42,6 +42,9 @@ func PrintError(w io.Writer, json bool, err error) int {
 	return control.ExitStatus(e.Code)
 }
 
+// ErrorStatus is the exit status of an error.
+func ErrorStatus(err error) int { return control.ExitStatus(asError(err).Code) }
+
 // nameWord turns the error of a verdict into one that makes sense without the
 // line above it: where a caret would be drawn, the word stands instead.
 func nameWord(v control.Verdict, line string) error {

@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"golang.org/x/term"
 )
 
 // A station in the background is a second bmp with the same words, started by
@@ -49,10 +47,10 @@ func startBackground(inv *invocation, args []string, stdout, stderr *os.File) in
 	// Only a terminal is handed on. A pipe that the child kept open would
 	// hold up whoever reads it, as $(bmp -s 1111) or ssh does, for as long
 	// as the station runs.
-	if !inv.quiet && inv.logFile == "" && term.IsTerminal(int(stdout.Fd())) {
+	if !inv.quiet && inv.logFile == "" && isTerminal(stdout) {
 		cmd.Stdout = stdout
 	}
-	if term.IsTerminal(int(stderr.Fd())) {
+	if isTerminal(stderr) {
 		cmd.Stderr = stderr
 	}
 

@@ -9,7 +9,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -41,6 +40,10 @@ func run(args []string) int {
 	switch inv.mode {
 	case modeStation:
 		if !inv.foreground && !inv.interactive && !v.background() {
+			// Words that cannot be meant need no second process to say so.
+			if _, err := stationOptions(inv); err != nil {
+				return fail(os.Stderr, optionStatus(err), "%v", err)
+			}
 			return startBackground(inv, args, os.Stdout, os.Stderr)
 		}
 		return runStation(inv, v)
@@ -77,10 +80,13 @@ func untilInterrupt() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 }
 
+// isTerminal says whether somebody sits at the other end of f.
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
 // newEditor is the line editor for this process's standard input. terminal says
 // that somebody sits there.
 func newEditor() (ed edit.Editor, terminal bool) {
-	terminal = term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
+	terminal = isTerminal(os.Stdin) && isTerminal(os.Stdout)
 	return edit.NewPlain(os.Stdin, os.Stdout, edit.PlainOptions{Prompt: terminal, Signals: true}), terminal
 }
 
@@ -128,5 +134,3 @@ func runScript(inv *invocation) int {
 	defer stop()
 	return b.Run(ctx)
 }
-
-var _ = fmt.Sprint

@@ -1,4 +1,311 @@
 package main
 
-func runStation(inv *invocation, v verdict) int { return 1 }
-func demo() int                                { return 1 }
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"bmp/engine"
+	"bmp/engine/command"
+	"bmp/engine/event"
+	"bmp/engine/listen"
+	"bmp/proto/control"
+	"bmp/shell"
+)
+
+// stationOptions makes the station's options of the command line's. Its errors
+// are those of somebody who typed: status 2.
+func stationOptions(inv *invocation) (engine.Options, error) {
+	o := engine.Options{
+		Name: inv.name, Version: shell.Version, MemoryLimit: inv.memory, NoLoopback: inv.noLoopback,
+		Commands: func(s *engine.Station) control.Handler {
+			return command.New(s, command.Options{Version: shell.Version, Config: inv.config})
+		},
+	}
+	var addr netip.Addr
+	if inv.addr != "" {
+		var err error
+		if addr, err = netip.ParseAddr(inv.addr); err != nil {
+			return o, badUsage("Invalid address: -a %s", inv.addr)
+		}
+	}
+	for _, text := range inv.listen {
+		spec, err := listen.ParsePlace(text)
+		if err != nil {
+			return o, badUsage("Invalid value: -s %s: %v", text, err)
+		}
+		if spec.Netns == "" {
+			spec.Netns = inv.netns
+		}
+		if !spec.Addr.IsValid() {
+			spec.Addr = addr
+		}
+		o.Listen = append(o.Listen, spec)
+	}
+	o.Port = o.Listen[0].Port
+	for _, text := range inv.control {
+		spec, err := engine.ParseControlSpec(text)
+		if err != nil {
+			return o, badUsage("Invalid value: --control %s: %v", text, err)
+		}
+		o.Control = append(o.Control, spec)
+	}
+	if o.Name == "" {
+		o.Name = control.DefaultName(o.Port)
+	}
+	if err := control.ValidName(o.Name); err != nil {
+		return o, badUsage("Invalid %v", err)
+	}
+	return o, nil
+}
+
+// defaultStateDir is where a station of that name keeps its state: the
+// system's place for root, the user's for others.
+func defaultStateDir(name string) (string, error) {
+	if os.Geteuid() == 0 {
+		return filepath.Join("/var/lib/bmp", name), nil
+	}
+	base := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(base) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("state folder: %w (use -d)", err)
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(base, "bmp", name), nil
+}
+
+// openStation claims the name and port in a runtime directory ("": the usual
+// one), makes the station and opens its listeners. lines are its console lines
+// from the first one on. The station is to be Run.
+func openStation(o engine.Options, runtimeDir string) (s *engine.Station, lines *event.Subscription, err error) {
+	claim, err := engine.ClaimStation(runtimeDir, o.Name, o.Port)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			claim.Release()
+		}
+	}()
+	if o.StateDir == "" {
+		if o.StateDir, err = defaultStateDir(o.Name); err != nil {
+			return nil, nil, err
+		}
+	}
+	o.Claim, o.KeysFile = claim, filepath.Join(o.StateDir, "control.keys")
+	if s, err = engine.New(o); err != nil {
+		return nil, nil, err
+	}
+	lines = s.Events().Subscribe(event.Filter{Console: true}, 10_000)
+	return s, lines, s.Start(context.Background())
+}
+
+// runStation is a station in this process, until it is stopped. v leads to the
+// process that waits for the verdict, if this one is in the background.
+func runStation(inv *invocation, v verdict) int {
+	refuse := func(err error, status int) int {
+		if v.background() {
+			v.say(2, "% "+err.Error())
+			v.end(status)
+			return status
+		}
+		return fail(os.Stderr, status, "%v", err)
+	}
+	o, err := stationOptions(inv)
+	if err != nil {
+		return refuse(err, optionStatus(err))
+	}
+	if err := inv.absolute(); err != nil {
+		return refuse(err, 1)
+	}
+	o.StateDir = inv.stateDir
+
+	var out io.Writer
+	switch {
+	case v.background():
+		out = verdictWriter{v, 1}
+	case !inv.interactive:
+		out = os.Stdout
+	}
+	if inv.quiet || inv.logFile != "" && !v.background() {
+		out = nil
+	}
+	con, err := newConsole(out, inv.logFile)
+	if err != nil {
+		return refuse(err, 1)
+	}
+	defer con.Close()
+
+	// A console that nobody reads any more is an error to be seen by the
+	// one who writes to it, and no reason for the station to die.
+	signal.Ignore(syscall.SIGPIPE)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP)
+	if !inv.interactive {
+		signal.Notify(signals, os.Interrupt)
+	}
+
+	s, lines, err := openStation(o, "")
+	if err != nil {
+		return refuse(err, 1)
+	}
+	sayLimits(s, o)
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Run(context.Background())
+		done <- err
+	}()
+	if err := configure(s, inv.config, true); err != nil {
+		s.Stop("the configuration could not be read")
+		<-done
+		return refuse(err, shell.ErrorStatus(err))
+	}
+
+	// What has been said until now belongs to the start; the terminal
+	// gets what comes later.
+	label := s.Label()
+	for pending := true; pending; {
+		select {
+		case e, ok := <-lines.C():
+			if pending = ok; ok {
+				con.Line(e.Time, e.Line(label))
+			}
+		default:
+			pending = false
+		}
+	}
+	con.do(func() {})
+	if v.background() {
+		if inv.quiet || inv.logFile != "" || !isTerminal(os.Stdout) {
+			con.redirect(nil, false)
+		} else {
+			con.redirect(os.Stdout, true)
+		}
+		v.end(0)
+	}
+	sdNotify("READY=1")
+
+	printed := make(chan struct{})
+	go func() {
+		defer close(printed)
+		for e := range lines.C() {
+			con.Line(e.Time, e.Line(label))
+			if n, _ := lines.Dropped(); n > 0 {
+				con.Line(time.Now(), fmt.Sprintf("%d console lines dropped", n))
+			}
+		}
+	}()
+	if inv.interactive {
+		go attached(s, con)
+	}
+	for {
+		select {
+		case sig := <-signals:
+			if sig == syscall.SIGHUP && !inv.interactive {
+				reload(s, con, inv.config)
+				continue
+			}
+			sdNotify("STOPPING=1")
+			s.Stop("station stops")
+		case err := <-done:
+			<-printed
+			if err != nil {
+				return fail(os.Stderr, 1, "%v", err)
+			}
+			return 0
+		}
+	}
+}
+
+// absolute makes the paths of the options independent of the working folder,
+// which may be another one when SIGHUP comes.
+func (inv *invocation) absolute() (err error) {
+	for _, p := range []*string{&inv.logFile, &inv.stateDir, &inv.config} {
+		if *p != "" {
+			if *p, err = filepath.Abs(*p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// attached is the shell of -i. Leaving it stops the station.
+func attached(s *engine.Station, con *console) {
+	ed, terminal := newEditor()
+	defer ed.Close()
+	con.redirect(ed.Async(), false)
+	defer con.redirect(os.Stdout, false)
+	defer s.Stop("station stops")
+	client, err := control.NewClient(context.Background(), s.Control().Connect(),
+		control.ClientOptions{Product: shell.Product, Event: shell.Events(ed)})
+	if err != nil {
+		shell.PrintError(os.Stderr, false, err)
+		return
+	}
+	shell.New(shell.Options{
+		Client: client, Station: shell.Station{Name: s.Label()}, Editor: ed, Stderr: os.Stderr, Terminal: terminal,
+	}).Run(context.Background())
+}
+
+// reload is what SIGHUP asks for. What is wrong is said on the console, and
+// what was before goes on.
+func reload(s *engine.Station, con *console, config string) {
+	sdReloading()
+	err := errors.Join(con.reopen(), s.Control().Reload(), configure(s, config, false))
+	text := "Reloaded"
+	if err != nil {
+		text = "Reload: " + err.Error()
+	}
+	s.Events().Publish(event.Event{Time: time.Now(), Kind: event.Station, Text: text, Console: true, Live: true})
+	sdNotify("READY=1")
+}
+
+// configure runs the lines of a configuration as its owner. A listener or
+// setting that is there already is no error when it is read again.
+func configure(s *engine.Station, path string, start bool) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) && start {
+		s.Events().Publish(event.Event{Time: time.Now(), Kind: event.Station, Console: true, Live: true,
+			Text: fmt.Sprintf("No configuration %s yet; write makes it", path)})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	client, err := control.NewClient(context.Background(), s.Control().Connect(), control.ClientOptions{Product: shell.Product})
+	if err != nil {
+		return err
+	}
+	return shell.Configure(context.Background(), client, path, f, !start)
+}
+
+// sayLimits tells when the system allows fewer open files than the options
+// allow sessions: better known at start than found out by a router.
+func sayLimits(s *engine.Station, o engine.Options) {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return
+	}
+	need := uint64(listen.MaxWaiting + 256) // connections that say nothing; consoles, files
+	for _, l := range o.Listen {
+		need += uint64(l.Limit)
+	}
+	if limit.Cur < need {
+		s.Events().Publish(event.Event{Time: time.Now(), Kind: event.Station, Console: true, Live: true,
+			Text: fmt.Sprintf("Open files are limited to %d, and the sessions allowed may need %d (ulimit -n)", limit.Cur, need)})
+	}
+}
