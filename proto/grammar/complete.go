@@ -98,7 +98,7 @@ func (p *position) keywords() []pick {
 	seen := make(map[string]bool)
 	for i := range p.states {
 		s := &p.states[i]
-		if p.tree.commands[s.command].Hidden {
+		if s.hidden {
 			continue
 		}
 		for j := range s.n.edges {
@@ -130,7 +130,7 @@ func (p *position) values() []pick {
 	var list []pick
 	for i := range p.states {
 		s := &p.states[i]
-		if p.tree.commands[s.command].Hidden {
+		if s.hidden {
 			continue
 		}
 		for j := range s.n.edges {
@@ -230,7 +230,7 @@ func (t *Tree) Help(ctx context.Context, line string, env Env) []Item {
 			continue
 		}
 		for i := range p.states {
-			if p.states[i].n.accept && !p.tree.commands[p.states[i].command].Hidden {
+			if p.states[i].n.accept && !p.states[i].hidden {
 				if p.tree.filters != nil || p.tree.noun == "filter" {
 					end = add(end, Item{Word: "|", Help: "filter the output"})
 				}
@@ -294,7 +294,7 @@ func (p *position) next(k pick) string {
 		s := &p.states[i]
 		for j := range s.n.edges {
 			e := &s.n.edges[j]
-			if e.word != k.edge.word || e.kind != nil || p.tree.commands[s.command].Hidden {
+			if e.word != k.edge.word || e.kind != nil || s.hidden {
 				continue
 			}
 			th := s.thread

@@ -92,7 +92,7 @@ func (t *Tree) expected(states []state, text func(*Kind) string) []string {
 	end := false
 	for i := range states {
 		s := &states[i]
-		if t.commands[s.command].Hidden {
+		if s.hidden {
 			continue
 		}
 		end = end || s.n.accept
@@ -130,13 +130,16 @@ func (t *Tree) nearest(states []state, w string) string {
 	best, found := 3, ""
 	for i := range states {
 		s := &states[i]
-		if t.commands[s.command].Hidden {
+		if s.hidden {
 			continue
 		}
 		for j := range s.n.edges {
 			e := &s.n.edges[j]
 			if e.word == "" || e.word == found {
 				continue
+			}
+			if e.whole && strings.HasPrefix(e.word, w) {
+				return "" // begun, not mistyped
 			}
 			// Two errors in a word of three letters make any word of any other.
 			d := distance(w, e.word)

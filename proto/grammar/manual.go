@@ -19,7 +19,7 @@ func (t *Tree) Doc(line string) ([]string, error) {
 		}
 		r := choose(states, w, env)
 		from := states
-		for len(r.picks) == 0 || r.picks[0].edge.word == "" {
+		for skips := 0; skips < maxSkips && (len(r.picks) == 0 || r.picks[0].edge.word == ""); skips++ {
 			if len(r.words) > 0 || open >= 0 {
 				return nil, t.refuse(from, line, first, w, r)
 			}
@@ -77,9 +77,12 @@ func (t *Tree) Doc(line string) ([]string, error) {
 	return lines, nil
 }
 
+// maxSkips is how many values Doc steps over to find a keyword: some repeat for ever.
+const maxSkips = 6
+
 // visible leaves out states of hidden commands.
 func (t *Tree) visible(states []state) []state {
-	return slices.DeleteFunc(slices.Clone(states), func(s state) bool { return t.commands[s.command].Hidden })
+	return slices.DeleteFunc(slices.Clone(states), func(s state) bool { return s.hidden })
 }
 
 // skipValues steps over every value that states expect.
@@ -88,7 +91,7 @@ func (t *Tree) skipValues(states []state) []state {
 	for i := range states {
 		s := &states[i]
 		for j := range s.n.edges {
-			if e := &s.n.edges[j]; e.kind != nil && !e.more {
+			if e := &s.n.edges[j]; e.kind != nil && !e.more && (e.word == "" || e.value != "") {
 				th := s.thread
 				th.node = e.to
 				if !slices.Contains(threads, th) {

@@ -142,7 +142,8 @@ type read struct {
 // state is a thread at a node from which it may go on.
 type state struct {
 	thread
-	n *node
+	n      *node
+	hidden bool // its command is
 }
 
 // expand follows the steps of threads: the result holds every node they may be at, in the order of the rows and of
@@ -162,7 +163,7 @@ func (t *Tree) follow(list []state, from int, th thread) []state {
 		}
 	}
 	n := &t.programs[th.command].nodes[th.node]
-	list = append(list, state{thread: th, n: n}) // even where it is only a way to others: that ends cycles
+	list = append(list, state{thread: th, n: n, hidden: t.commands[th.command].Hidden}) // even where it is only a way to others: that ends cycles
 	for _, s := range n.steps {
 		if th.used&s.need != 0 {
 			continue
@@ -189,7 +190,7 @@ type reading struct {
 }
 
 // choose finds the edges that word w may take from states: an exact keyword wins, then a prefix of one keyword, then a
-// prefix of a rare one, then values.
+// prefix of a rare or hidden one, then values.
 func choose(states []state, w word, env *Env) reading {
 	var exact, prefix, rare, values []pick
 	var r reading
@@ -202,7 +203,7 @@ func choose(states []state, w word, env *Env) reading {
 			case e.word == w.text:
 				exact = append(exact, pick{s, e, e.value})
 			case env.Strict || e.whole || w.text == "" || !strings.HasPrefix(e.word, w.text):
-			case e.rare:
+			case e.rare || s.hidden:
 				rare = append(rare, pick{s, e, e.value})
 			default:
 				prefix = append(prefix, pick{s, e, e.value})

@@ -36,15 +36,22 @@ type patternParser struct {
 	kinds  map[string]*Kind // those the tree made up
 }
 
-// splitPattern gives the tokens of a pattern: brackets and bars alone, everything else by blanks.
+// splitPattern gives the tokens of a pattern: brackets, bars and "..." alone, everything else by blanks.
 func splitPattern(p string) []string {
 	var tokens []string
 	start := -1
 	flush := func(i int) {
-		if start >= 0 {
-			tokens = append(tokens, p[start:i])
-			start = -1
+		if start < 0 {
+			return
 		}
+		token, again := strings.CutSuffix(p[start:i], "...")
+		if token != "" {
+			tokens = append(tokens, token)
+		}
+		if again {
+			tokens = append(tokens, "...")
+		}
+		start = -1
 	}
 	for i := 0; i < len(p); i++ {
 		switch c := p[i]; {
