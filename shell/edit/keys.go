@@ -1,0 +1,224 @@
+package edit
+
+import (
+	"io"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// Runes of the private use area tell the line editor what is no key. They are
+// stripped from what is really typed.
+const (
+	firstPrivate = '\ue000'
+	runeAsync    = '\ue000' // lines wait to be shown above the line being typed
+	runeResize   = '\ue001' // the width has changed
+	runeAbort    = '\ue002' // the read is called off
+	runeDelete   = '\ue003' // the Delete key, which on an empty line is not the end of input
+	runeQuestion = '\ue004' // a pasted `?`
+	lastPrivate  = '\ue00f'
+)
+
+// maxTypedAhead bounds what is typed (or pasted) while nothing reads it, in runes.
+const maxTypedAhead = 4 << 20
+
+// keys is the input of a line editor: a pump reads bytes and makes runes of
+// them, Read hands them out one at a time, and only while a line is being
+// read. So Ctrl-C is seen at once while a command runs, and what is typed
+// ahead waits here.
+type keys struct {
+	breaks chan struct{} // Ctrl-C while no line is being read
+
+	mu       sync.Mutex
+	ready    sync.Cond
+	typed    []rune
+	injected []rune // go first, one of each at most
+	reading  bool
+	held     bool // a key that may end the line is being looked at
+	ended    bool // no more input
+	lost     int  // runes beyond maxTypedAhead
+}
+
+func newKeys(in io.Reader) *keys {
+	k := &keys{breaks: make(chan struct{}, 1)}
+	k.ready.L = &k.mu
+	go k.pump(in)
+	return k
+}
+
+// pump ends when in does.
+func (k *keys) pump(in io.Reader) {
+	var d decoder
+	buf := make([]byte, 4096)
+	for {
+		n, err := in.Read(buf)
+		k.add(d.decode(buf[:n]))
+		if err != nil {
+			k.end()
+			return
+		}
+	}
+}
+
+func (k *keys) add(rs []rune) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, r := range rs {
+		if r == 3 && !k.reading {
+			k.typed = k.typed[:0] // as a terminal does: what was typed ahead is dropped
+			select {
+			case k.breaks <- struct{}{}:
+			default:
+			}
+			continue
+		}
+		if len(k.typed) >= maxTypedAhead {
+			k.lost++
+			continue
+		}
+		k.typed = append(k.typed, r)
+	}
+	k.ready.Broadcast()
+}
+
+// end makes Read return io.EOF once what was typed is used up.
+func (k *keys) end() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ended = true
+	k.ready.Broadcast()
+}
+
+// inject puts a private rune before everything typed. It reports whether a line
+// is being read, which is when it will be seen.
+func (k *keys) inject(r rune) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.reading {
+		return false
+	}
+	for _, have := range k.injected {
+		if have == r {
+			return true
+		}
+	}
+	k.injected = append(k.injected, r)
+	k.ready.Broadcast()
+	return true
+}
+
+// start and stop bracket the reading of a line.
+func (k *keys) start() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.reading, k.held = true, false
+	k.ready.Broadcast()
+}
+
+func (k *keys) stop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.reading, k.held, k.injected = false, false, nil
+}
+
+// release goes on after a key that might have ended the line and did not.
+func (k *keys) release() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held = false
+	k.ready.Broadcast()
+}
+
+// Read implements io.Reader: one rune at a time.
+func (k *keys) Read(p []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for {
+		switch {
+		case k.reading && !k.held && len(k.injected) > 0:
+			r := k.injected[0]
+			k.injected = k.injected[1:]
+			k.held = r == runeAbort
+			return utf8.EncodeRune(p, r), nil
+		case k.reading && !k.held && len(k.typed) > 0:
+			r := k.typed[0]
+			k.typed = k.typed[1:]
+			k.held = r == 3 || r == 4 || r == '\r' || r == '\n'
+			return utf8.EncodeRune(p, r), nil
+		case k.ended && len(k.typed) == 0, k.ended && !k.reading:
+			return 0, io.EOF
+		}
+		k.ready.Wait()
+	}
+}
+
+// Close implements io.Closer.
+func (k *keys) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ended, k.typed = true, nil
+	k.ready.Broadcast()
+	return nil
+}
+
+// decoder makes runes of bytes that come in any portions: invalid UTF-8, NUL
+// and private runes are dropped, bracketed paste becomes text without meaning
+// keys, and keys that the editor library does not know become those it does.
+type decoder struct {
+	rest   []byte // of a rune or sequence not yet whole
+	escape []byte // of a sequence ESC [ ... begun
+	paste  bool
+}
+
+func (d *decoder) decode(b []byte) []rune {
+	b = append(d.rest, b...)
+	d.rest = nil
+	var out []rune
+	for len(b) > 0 {
+		if !utf8.FullRune(b) {
+			d.rest = append([]byte(nil), b...)
+			break
+		}
+		r, n := utf8.DecodeRune(b)
+		b = b[n:]
+		switch {
+		case r == utf8.RuneError && n == 1, r == 0, r >= firstPrivate && r <= lastPrivate:
+			continue
+		case len(d.escape) > 0 || r == 27 && len(b) > 0 && b[0] == '[' || r == 27 && len(b) == 0 && d.paste:
+			d.escape = utf8.AppendRune(d.escape, r)
+			if len(d.escape) > 2 && r >= 0x40 && r <= 0x7e || len(d.escape) > 16 {
+				out = append(out, d.sequence(string(d.escape))...)
+				d.escape = d.escape[:0]
+			}
+		case d.paste && r == '\t':
+			out = append(out, ' ')
+		case d.paste && r == '?':
+			out = append(out, runeQuestion)
+		case d.paste && r < 32 && r != '\r' && r != '\n':
+		default:
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// sequence translates a whole ESC [ sequence.
+func (d *decoder) sequence(s string) []rune {
+	switch strings.TrimPrefix(s, "\x1b[") {
+	case "200~":
+		d.paste = true
+	case "201~":
+		d.paste = false
+	case "3~":
+		return []rune{runeDelete}
+	case "1~", "7~":
+		return []rune{1} // Home: to the start of the line
+	case "4~", "8~":
+		return []rune{5} // End
+	default:
+		if !d.paste {
+			return []rune(s)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,556 @@
+package edit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/chzyer/readline"
+)
+
+// Readline is the classic editor of a router's console, by
+// github.com/chzyer/readline: on a local terminal, and run by the station for
+// telnet consoles.
+//
+// The library's goroutine is the only one that draws while a line is being
+// read: whatever comes from elsewhere (lines to show above, a new width, the
+// end of the read) is queued and announced by a private rune in its input.
+type Readline struct {
+	o     ReadlineOptions
+	keys  *keys
+	lib   *readline.Instance
+	queue *asyncQueue
+	once  sync.Once
+
+	out *lineWriter
+
+	resize   func()        // of the library: takes the new width
+	pending  chan []byte   // lines to show above, handed to the library's goroutine
+	shown    chan struct{} // ... which says when they are
+	history  int           // lines in the library's history
+	typed    string        // a line given up half typed, for the next ReadLine
+	told     bool          // ReadLine has returned the end of input
+	finished chan struct{} // closed by Close
+	ended    chan struct{} // closed when the library has met the end of input
+
+	// The library's goroutine tells its listener of the key that ended a line
+	// when ReadLine may have begun the next.
+	mu     sync.Mutex
+	ctx    context.Context // of the ReadLine that runs
+	prompt string
+	line   []rune
+	pos    int
+	ending bool // the key being looked at ends the line
+}
+
+// ReadlineOptions are what a Readline needs to know. In and Out must be set.
+type ReadlineOptions struct {
+	In        io.Reader // what is typed, from a terminal in raw mode
+	Out       io.Writer
+	Assistant Assistant // nil: no completion and no help
+	// Size is the terminal's, 0, 0 when not known. Resized says that it has
+	// changed; may be nil.
+	Size    func() (cols, rows int)
+	Resized <-chan struct{}
+	// History is where lines are kept; nil: in memory.
+	History *History
+	// Restore gives the terminal back; called once by Close. May be nil.
+	Restore func() error
+	// Lend hands the terminal to another program, until resume. May be nil.
+	Lend func() (resume func())
+	// Paste is whether the terminal is asked to mark pasted text.
+	Paste bool
+}
+
+// NewReadline returns an editor on a terminal that is in raw mode already.
+func NewReadline(o ReadlineOptions) (*Readline, error) {
+	if o.Size == nil {
+		o.Size = func() (int, int) { return 0, 0 }
+	}
+	if o.History == nil {
+		o.History = &History{}
+	}
+	e := &Readline{o: o, keys: newKeys(o.In), out: &lineWriter{w: tmuxWriter{o.Out}}, pending: make(chan []byte, 1), shown: make(chan struct{}),
+		finished: make(chan struct{}), ended: make(chan struct{})}
+	lib, err := readline.NewEx(&readline.Config{
+		Stdin: e.keys, Stdout: e.out, Stderr: e.out,
+		AutoComplete:           completer{e},
+		HistoryLimit:           maxHistory,
+		DisableAutoSaveHistory: true,
+		HistorySearchFold:      true,
+		ForceUseInteractive:    true,
+		FuncIsTerminal:         func() bool { return true },
+		FuncMakeRaw:            func() error { return nil },
+		FuncExitRaw:            func() error { return nil },
+		FuncGetWidth:           e.width,
+		FuncOnWidthChanged:     func(f func()) { e.resize = f },
+		FuncFilterInputRune:    e.filter,
+		Listener:               listener{e},
+		InterruptPrompt:        "^C",
+		EOFPrompt:              "\n",
+	})
+	if err != nil {
+		return nil, err
+	}
+	e.lib = lib
+	lines, err := o.History.Load()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range lines {
+		e.remember(l)
+	}
+	e.queue = newAsyncQueue(e.showAsync)
+	if o.Paste {
+		io.WriteString(o.Out, "\x1b[?2004h")
+	}
+	if o.Resized != nil {
+		go e.watchSize()
+	}
+	return e, nil
+}
+
+func (e *Readline) remember(line string) {
+	if e.lib.SaveHistory(line) == nil {
+		e.history++
+	}
+}
+
+func (e *Readline) width() int {
+	if cols, _ := e.o.Size(); cols > 0 {
+		return cols
+	}
+	return 80
+}
+
+// watchSize ends with Close.
+func (e *Readline) watchSize() {
+	for {
+		select {
+		case _, ok := <-e.o.Resized:
+			if !ok {
+				return
+			}
+			e.keys.inject(runeResize)
+		case <-e.finished:
+			return
+		}
+	}
+}
+
+// ReadLine implements Editor.
+func (e *Readline) ReadLine(ctx context.Context, prompt string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	stop := context.AfterFunc(ctx, func() { e.keys.inject(runeAbort) })
+	defer stop()
+	e.out.freshLine()
+	typed := e.typed
+	e.typed = ""
+	e.begin(ctx, prompt, typed)
+	line, err := e.lib.ReadlineWithDefault(typed)
+	e.keys.stop()
+	e.drain()
+	switch {
+	case ctx.Err() != nil && err != nil:
+		e.typed = line
+		return "", ctx.Err()
+	case errors.Is(err, readline.ErrInterrupt):
+		return "", ErrInterrupt
+	case err != nil:
+		e.out.freshLine()
+		select {
+		case <-e.ended:
+			e.told = true
+		default:
+		}
+		return "", io.EOF
+	}
+	return line, nil
+}
+
+func (e *Readline) begin(ctx context.Context, prompt, typed string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ctx, e.prompt, e.line, e.pos, e.ending = ctx, prompt, []rune(typed), len([]rune(typed)), false
+	e.lib.SetPrompt(prompt)
+}
+
+// now is the line as the library's goroutine last had it.
+func (e *Readline) now() (prompt string, line []rune, pos int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.prompt, e.line, min(e.pos, len(e.line))
+}
+
+func (e *Readline) setEnding() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ending = true
+}
+
+// Remember keeps a line in the history, here and in the file.
+func (e *Readline) Remember(line string) error {
+	if strings.TrimSpace(line) == "" {
+		return nil
+	}
+	e.remember(line)
+	return e.o.History.Add(line)
+}
+
+// Out implements Editor.
+func (e *Readline) Out() io.Writer { return e.out }
+
+// Async implements Editor.
+func (e *Readline) Async() io.Writer { return e.queue }
+
+// showAsync is called by the queue's goroutine: it hands the lines to the
+// library's goroutine while a line is being read, and writes them otherwise.
+func (e *Readline) showAsync(text []byte) {
+	e.pending <- text
+	if e.keys.inject(runeAsync) {
+		select {
+		case <-e.shown:
+			return
+		case <-e.finished:
+		}
+	}
+	e.drain()
+}
+
+// drain writes lines that nobody has shown. Of two that drain at once, one
+// finds nothing.
+func (e *Readline) drain() {
+	select {
+	case text := <-e.pending:
+		e.out.writeLines(text)
+		select {
+		case e.shown <- struct{}{}:
+		default:
+		}
+	default:
+	}
+}
+
+// Size implements Editor.
+func (e *Readline) Size() (cols, rows int) { return e.o.Size() }
+
+// Interrupts implements Editor.
+func (e *Readline) Interrupts() <-chan struct{} { return e.keys.breaks }
+
+// Suspend implements Editor.
+func (e *Readline) Suspend() (resume func()) {
+	if e.o.Lend == nil {
+		return func() {}
+	}
+	return e.o.Lend()
+}
+
+// Close implements Editor. It is not called while ReadLine runs.
+func (e *Readline) Close() error {
+	var err error
+	e.once.Do(func() {
+		close(e.finished)
+		e.queue.close()
+		e.endLibrary()
+		err = e.lib.Close()
+		if e.o.Paste {
+			io.WriteString(e.o.Out, "\x1b[?2004l")
+		}
+		if e.o.Restore != nil {
+			err = errors.Join(err, e.o.Restore())
+		}
+	})
+	return err
+}
+
+// endLibrary lets the library meet the end of its input and takes its word for
+// it, for otherwise its goroutine would wait for somebody to hear it. Nothing it
+// draws meanwhile is seen.
+func (e *Readline) endLibrary() {
+	e.keys.Close()
+	if e.told {
+		return
+	}
+	e.out.mute()
+	e.begin(context.Background(), "", "")
+	for {
+		if _, err := e.lib.Readline(); err == io.EOF {
+			return
+		}
+	}
+}
+
+// listener is told of every key that the library has dealt with.
+type listener struct{ e *Readline }
+
+// OnChange implements readline.Listener. The library calls it with key 0 before
+// it begins to read, in the goroutine of ReadLine.
+func (l listener) OnChange(line []rune, pos int, key rune) ([]rune, int, bool) {
+	e := l.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if key == 0 && line == nil && pos == 0 {
+		e.keys.start()
+		if e.ctx.Err() != nil { // before there was a read to call off
+			e.keys.inject(runeAbort)
+		}
+		return nil, 0, false
+	}
+	e.line, e.pos = append([]rune(nil), line...), pos
+	if !e.ending {
+		e.keys.release()
+	}
+	return nil, 0, false
+}
+
+// filter sees every rune first, in the library's goroutine. What it refuses,
+// the library answers by drawing the line again.
+func (e *Readline) filter(r rune) (rune, bool) {
+	searching := e.lib.Operation.IsSearchMode()
+	_, line, pos := e.now()
+	switch r {
+	case 0: // the end of input
+		select {
+		case <-e.ended:
+		default:
+			close(e.ended)
+		}
+		return r, true
+	case runeAsync:
+		select {
+		case text := <-e.pending:
+			e.above(text)
+			select {
+			case e.shown <- struct{}{}:
+			case <-e.finished:
+			}
+		default:
+		}
+		return 0, false
+	case runeResize:
+		e.lib.Clean()
+		e.resize()
+		return 0, false
+	case runeAbort:
+		e.setEnding()
+		e.lib.Config.InterruptPrompt = ""
+		if searching {
+			e.lib.Operation.ExitSearchMode(true)
+		}
+		return readline.CharInterrupt, true
+	case runeDelete:
+		if len(line) == 0 {
+			return 0, false
+		}
+		return readline.CharDelete, true
+	case runeQuestion:
+		return '?', true
+	case '?':
+		if e.o.Assistant == nil || searching || quoted(string(line[:pos])) {
+			return r, true
+		}
+		e.help()
+		return 0, false
+	case readline.CharCtrlZ:
+		return 0, false
+	case readline.CharTab:
+		if searching {
+			return 0, false
+		}
+		return r, true
+	case readline.CharBckSearch, readline.CharFwdSearch:
+		// The library dies when a search of nothing is given up.
+		if e.history == 0 {
+			return readline.CharBell, true
+		}
+		return r, true
+	case readline.CharInterrupt:
+		e.lib.Config.InterruptPrompt = "^C"
+		if searching {
+			e.keys.release()
+			e.lib.Terminal.KickRead() // the library stops reading after this key
+			return readline.CharBell, true
+		}
+		e.setEnding()
+		return r, true
+	case readline.CharDelete: // Ctrl-D
+		if len(line) > 0 || searching {
+			e.keys.release()
+		} else {
+			e.setEnding()
+		}
+		return r, true
+	case readline.CharEnter, readline.CharCtrlJ:
+		e.setEnding()
+		return r, true
+	case readline.CharCtrlL, readline.CharKill:
+		return r, true
+	}
+	return r, true
+}
+
+// above shows text over the line being typed, which the library draws again.
+func (e *Readline) above(text []byte) {
+	e.lib.Clean()
+	e.out.writeLines(text)
+}
+
+// help answers `?`: the table, and the line again as it was.
+func (e *Readline) help() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	prompt, line, pos := e.now()
+	items := e.o.Assistant.Help(ctx, string(line), byteOffset(line, pos))
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s%s?\n", prompt, string(line))
+	writeItems(&b, items, e.width())
+	e.above([]byte(b.String()))
+}
+
+// completer answers Tab.
+type completer struct{ e *Readline }
+
+// Do implements readline.AutoCompleter. It never gives the library more than
+// one candidate: its own table knows no helps.
+func (c completer) Do(line []rune, pos int) ([][]rune, int) {
+	e := c.e
+	if e.o.Assistant == nil {
+		return nil, 0
+	}
+	text := string(line)
+	at := byteOffset(line, pos)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	got := e.o.Assistant.Complete(ctx, text, at)
+	if got.From < 0 || got.From > at {
+		return nil, 0
+	}
+	have := text[got.From:at]
+	if insert, ok := strings.CutPrefix(got.Insert, have); ok && insert != "" {
+		return [][]rune{[]rune(insert)}, utf8.RuneCountInString(have)
+	} else if !ok && len(got.Items) == 1 {
+		e.lib.Operation.SetBuffer(text[:got.From] + got.Insert + text[at:])
+		return nil, 0
+	}
+	if len(got.Items) > 0 {
+		var b strings.Builder
+		prompt, _, _ := e.now()
+		fmt.Fprintf(&b, "%s%s\n", prompt, text)
+		writeItems(&b, got.Items, e.width())
+		e.above([]byte(b.String()))
+		e.lib.Refresh()
+	}
+	return nil, 0
+}
+
+func byteOffset(line []rune, pos int) int { return len(string(line[:min(pos, len(line))])) }
+
+// quoted reports whether the end of s is inside quotes.
+func quoted(s string) bool {
+	quote := byte(0)
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case quote == 0 && c == '\\', quote == '"' && c == '\\':
+			i++
+		case quote == 0 && (c == '\'' || c == '"'):
+			quote = c
+		case c == quote:
+			quote = 0
+		}
+	}
+	return quote != 0
+}
+
+// maxItems is how many rows of a table are shown.
+const maxItems = 200
+
+// writeItems writes a described table, no line wider than the terminal.
+func writeItems(w *strings.Builder, items []Item, width int) {
+	if len(items) == 0 {
+		w.WriteString("  (nothing is possible here)\n")
+		return
+	}
+	widest := 0
+	for _, it := range items[:min(len(items), maxItems)] {
+		widest = max(widest, utf8.RuneCountInString(it.Text))
+	}
+	widest = min(widest, max(8, width/2))
+	for i, it := range items {
+		if i == maxItems {
+			fmt.Fprintf(w, "  ... %d more\n", len(items)-maxItems)
+			break
+		}
+		row := fmt.Sprintf("  %-*s  %s", widest, it.Text, it.Help)
+		if rs := []rune(row); len(rs) >= width && width > 1 {
+			row = string(rs[:width-1])
+		}
+		w.WriteString(strings.TrimRight(row, " "))
+		w.WriteByte('\n')
+	}
+}
+
+// lineWriter is the terminal's output: one writer at a time, and it knows
+// whether the cursor stands at the start of a line.
+type lineWriter struct {
+	mu     sync.Mutex
+	w      io.Writer
+	middle bool // the last byte was no newline
+}
+
+// Write implements io.Writer.
+func (l *lineWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.write(p)
+}
+
+func (l *lineWriter) write(p []byte) (int, error) {
+	if len(p) > 0 {
+		last := p[len(p)-1]
+		l.middle = last != '\n' && last != '\r'
+	}
+	return l.w.Write(p)
+}
+
+// writeLines writes whole lines, on a line of their own. The line editor has
+// erased its line, or nothing stands there.
+func (l *lineWriter) writeLines(p []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.write(p)
+}
+
+// mute throws away what is written from now on.
+func (l *lineWriter) mute() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.w = io.Discard
+}
+
+// freshLine ends a line that output left open.
+func (l *lineWriter) freshLine() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.middle {
+		l.write([]byte("\n"))
+	}
+}
+
+// tmuxWriter mends one sequence of the library: going up from the first column
+// by a backspace first, it eats lines above under tmux.
+type tmuxWriter struct{ w io.Writer }
+
+// Write implements io.Writer.
+func (t tmuxWriter) Write(p []byte) (int, error) {
+	s := strings.ReplaceAll(string(p), "\b\x1b[A\r", "\x1b[A\r")
+	if _, err := io.WriteString(t.w, s); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
