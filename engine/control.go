@@ -133,7 +133,8 @@ type controlListener struct {
 	tooMany  atomic.Uint64
 }
 
-// StartControl opens all control sockets and begins to serve. Either all of them open or none.
+// StartControl opens all control sockets and begins to serve. Either all of them open or none; then, with the error, the
+// claim is still the caller's to release.
 func StartControl(o ControlOptions) (*Control, error) {
 	c := &Control{opts: o, port: o.Claim.Port(), conns: make(map[net.Conn]struct{})}
 	if o.KeysFile != "" {
