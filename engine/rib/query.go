@@ -1,8 +1,12 @@
 package rib
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"math/bits"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"bmp/proto/bgp"
@@ -34,13 +38,16 @@ type Query struct {
 	Attrs  func(rec []byte) bool // evaluated at most once or twice per attribute set, with a lock shared: keep it short
 
 	// Sorted orders by key, then client, peer, view and path identifier. Unsorted is faster on many routes and starts at
-	// once. Exact, LPM, Longer and Shorter are always sorted.
+	// once. Exact, Longer and Shorter are always so sorted; LPM by client, peer and view.
 	Sorted bool
 	Limit  int // most routes returned; 0 means no limit
 }
 
 // ErrNotPrefixes is returned for LPM, Longer and Shorter in a family whose keys are not prefixes, and for a key that is not one.
 var ErrNotPrefixes = errors.New("not a prefix")
+
+// ErrClosed is returned when the store was closed.
+var ErrClosed = errors.New("route store closed")
 
 // Route is one route. Key and Record are valid until the callback returns, and must not be written to; routes with equal
 // attributes may share a Record.
@@ -57,7 +64,10 @@ type Route struct {
 // Query calls fn with batches of the routes selected. No lock is held while fn runs, so it may take its time; routes that come and
 // go meanwhile may or may not be seen, all others are seen exactly once. An error of fn ends the query and is returned; so does
 // the context's end, within some milliseconds.
-func (s *Store) Query(ctx context.Context, q Query, fn func(batch []Route) error) error { return nil }
+func (s *Store) Query(ctx context.Context, q Query, fn func(batch []Route) error) error {
+	r := &query{s: s, ctx: ctx, q: q, fn: fn}
+	return r.run()
+}
 
 // Totals of the routes a query selects.
 type Totals struct {
@@ -67,5 +77,617 @@ type Totals struct {
 	Tables        int // tables with at least one such route
 }
 
-// Count counts what Query would return, without Limit, at about 3 ns a route.
-func (s *Store) Count(ctx context.Context, q Query) (Totals, error) { return Totals{}, nil }
+// Count counts what Query would return, without Limit, at about 5 ns a route.
+func (s *Store) Count(ctx context.Context, q Query) (Totals, error) {
+	q.Limit, q.Sorted = 0, false
+	r := &query{s: s, ctx: ctx, q: q, totals: &totals{
+		ids: newMarks(idBits), attrs: newMarks(32), tables: map[*Table]struct{}{},
+	}}
+	err := r.run()
+	return r.totals.Totals, err
+}
+
+const (
+	queryBatch = 512     // routes in a batch, more or less
+	queryWork  = 1 << 16 // cells looked at between looks at the context and at who else wants the guard
+	queryEval  = 64      // what evaluating Query.Attrs counts for
+
+	// A query over tables that hold no more routes than this, or than this part of all prefixes, orders those routes'
+	// prefixes; a larger one goes along the index.
+	collectFew  = 1 << 14
+	collectPart = 4
+	collectMost = 1 << 20
+)
+
+// query is one run of Query or Count.
+//
+// It works in chunks: with the guard held shared it gathers hits and copies what they stand for; then it lets go of the guard and
+// calls fn. What it remembers from one chunk to the next are tables, and prefix numbers: these keep their meaning, as the query is
+// pinned. Page and record numbers it does not remember.
+type query struct {
+	s      *Store
+	ctx    context.Context
+	q      Query
+	fn     func([]Route) error
+	totals *totals
+
+	f      *family
+	d      *dict
+	tables []*Table // those asked, or nil for all of the family
+	memo   *memo    // verdicts of q.Attrs, or nil
+	left   int      // routes still wanted; negative is without limit
+	work   int      // done in this chunk
+	hits   []hit
+	out    results
+}
+
+// hit is a route found. It means something as long as the guard is held.
+type hit struct {
+	t        *Table
+	id, path uint32
+	cell     uint64
+}
+
+func (r *query) run() error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	r.f = r.s.familyOf(r.q.Family, false)
+	if r.f == nil {
+		return nil
+	}
+	r.d = &r.f.dict
+	r.left = -1
+	if r.q.Limit > 0 {
+		r.left = r.q.Limit
+	}
+	if r.q.Match != All {
+		if !r.d.shape.valid(r.q.Key) || r.d.shape == shapeOpaque && r.q.Match != Exact {
+			return ErrNotPrefixes
+		}
+	}
+	defer r.s.pins.unpin(r.s.pins.pin())
+	if r.q.Tables != nil {
+		for _, t := range r.q.Tables {
+			if t.family == r.f && (r.q.Where == nil || r.q.Where(t.owner)) {
+				r.tables = append(r.tables, t)
+			}
+		}
+		if len(r.tables) == 0 {
+			return nil
+		}
+		slices.SortFunc(r.tables, compareOwners)
+	}
+	switch r.q.Match {
+	case Exact:
+		return r.exact()
+	case LPM:
+		return r.longest()
+	case Shorter:
+		return r.shorter()
+	case Longer:
+		return r.longer()
+	}
+	return r.all()
+}
+
+// chunks calls step, with the guard held, until it is done, and passes on what it has found after each call. Step returns when it
+// has enough hits or has done enough work.
+func (r *query) chunks(step func() (done bool)) error {
+	for done := false; !done; {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.enter(); err != nil {
+			return err
+		}
+		r.hits, r.work = r.hits[:0], 0
+		done = step()
+		if r.left >= 0 && len(r.hits) >= r.left {
+			r.hits, done = r.hits[:r.left], true
+		}
+		if r.left > 0 {
+			r.left -= len(r.hits)
+		}
+		if r.totals != nil {
+			r.totals.add(r.hits)
+			r.hits = r.hits[:0]
+		}
+		r.out.fill(r.s, r.d, r.hits)
+		r.s.guard.RUnlock()
+		if len(r.hits) > 0 {
+			if err := r.fn(r.out.routes); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// enter takes the guard.
+func (r *query) enter() error {
+	r.s.guard.RLock()
+	if r.s.closed {
+		r.s.guard.RUnlock()
+		return ErrClosed
+	}
+	if r.memo != nil {
+		r.memo.refresh()
+	}
+	return nil
+}
+
+// enough says that a chunk should end.
+func (r *query) enough() bool {
+	return len(r.hits) >= queryBatch && r.totals == nil || r.work >= queryWork || r.left >= 0 && len(r.hits) >= r.left
+}
+
+// wanted applies the filters to a route.
+func (r *query) wanted(t *Table, path uint32, c uint64) bool {
+	if c == 0 || r.q.PathID != nil && *r.q.PathID != path {
+		return false
+	}
+	if r.q.Stale && (t.stale.Load() == 0 || c&cellGen == uint64(t.gen.Load())) {
+		return false
+	}
+	switch {
+	case r.q.Attrs == nil:
+		return true
+	case r.memo != nil:
+		return r.memo.test(r, cellAttr(c))
+	}
+	r.work += queryEval
+	return r.q.Attrs(r.s.attrs.arena.record(cellAttr(c)))
+}
+
+// probe adds the wanted routes of one prefix in one table. It says whether the table has the prefix at all.
+func (r *query) probe(t *Table, id uint32) (has bool) {
+	r.work++
+	if !t.addPath {
+		c := t.cell(id)
+		if c != 0 && r.wanted(t, 0, c) {
+			r.hits = append(r.hits, hit{t, id, 0, c})
+		}
+		return c != 0
+	}
+	t.each(t.root.Load(), uint64(id)<<32, func(i, path uint32, cell *uint64) bool {
+		if i != id {
+			return false
+		}
+		r.work++
+		c := atomic.LoadUint64(cell)
+		has = has || c != 0
+		if r.wanted(t, path, c) {
+			r.hits = append(r.hits, hit{t, id, path, c})
+		}
+		return true
+	})
+	return has
+}
+
+// probeAll adds the wanted routes of one prefix in all tables asked, in the order of their owners. skip says which tables not
+// to ask, and learns which had the prefix; it may be nil.
+func (r *query) probeAll(id uint32, skip *tableSet) {
+	first := len(r.hits)
+	if r.tables != nil {
+		for _, t := range r.tables {
+			if !skip.has(t) && r.probe(t, id) {
+				skip.add(t)
+			}
+		}
+		return
+	}
+	f := r.f
+	f.mu.RLock()
+	for _, t := range f.dense {
+		if !skip.has(t) && (r.q.Where == nil || r.q.Where(t.owner)) && r.probe(t, id) {
+			skip.add(t)
+		}
+	}
+	dense := len(r.hits)
+	for k, set := range r.d.presence(r.s, id) {
+		for ; set != 0; set &= set - 1 {
+			for _, t := range f.buckets[k*64+bits.TrailingZeros64(set)] {
+				if skip.has(t) {
+					continue
+				}
+				before := len(r.hits)
+				if !r.probe(t, id) {
+					continue
+				}
+				skip.add(t)
+				if r.q.Where != nil && !r.q.Where(t.owner) {
+					r.hits = r.hits[:before]
+				}
+			}
+		}
+	}
+	f.mu.RUnlock()
+	if len(r.hits) > dense {
+		slices.SortStableFunc(r.hits[first:], func(a, b hit) int { return compareOwners(a.t, b.t) })
+	}
+}
+
+// tableSet is a set of tables of one family. Nil is an empty one that stays empty.
+type tableSet struct{ words []uint64 }
+
+func (s *tableSet) has(t *Table) bool {
+	return s != nil && int(t.number/64) < len(s.words) && s.words[t.number/64]>>(t.number%64)&1 != 0
+}
+
+func (s *tableSet) add(t *Table) {
+	if s == nil {
+		return
+	}
+	for int(t.number/64) >= len(s.words) {
+		s.words = append(s.words, 0)
+	}
+	s.words[t.number/64] |= 1 << (t.number % 64)
+}
+
+// keys is the keys asked for: one, or with AnyRD one for each route distinguisher known.
+func (r *query) keys() [][]byte {
+	key := r.q.Key
+	if r.d.shape.rd() == 0 || !r.q.AnyRD {
+		return [][]byte{key}
+	}
+	var all [][]byte
+	for _, rd := range r.d.distinguishers() {
+		k := bytes.Clone(key)
+		copy(k[1:], rd[:])
+		all = append(all, k)
+	}
+	return all
+}
+
+func (r *query) exact() error {
+	keys := r.keys()
+	return r.chunks(func() bool {
+		for len(keys) > 0 && !r.enough() {
+			r.work++
+			if id := r.d.lookup(r.s, keys[0]); id != 0 {
+				r.probeAll(id, nil)
+			}
+			keys = keys[1:]
+		}
+		return len(keys) == 0
+	})
+}
+
+// covering is the numbers of the prefixes that cover key, the longest first.
+func (r *query) covering(key []byte) []uint32 {
+	var ids []uint32
+	var buf [32]byte
+	for l := int(key[0]); l >= 0; l-- {
+		if r.d.inUse[l/64].Load()>>(l%64)&1 == 0 {
+			continue
+		}
+		r.work++
+		if id := r.d.lookup(r.s, r.d.shape.shorten(buf[:0], key, l)); id != 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// longest asks for each table's longest match. Filters apply to what is the longest match without them.
+func (r *query) longest() error {
+	keys := r.keys()
+	return r.chunks(func() bool {
+		for len(keys) > 0 && !r.enough() {
+			var answered tableSet
+			first := len(r.hits)
+			for _, id := range r.covering(keys[0]) {
+				r.probeAll(id, &answered)
+			}
+			slices.SortStableFunc(r.hits[first:], func(a, b hit) int { return compareOwners(a.t, b.t) })
+			keys = keys[1:]
+		}
+		return len(keys) == 0
+	})
+}
+
+func (r *query) shorter() error {
+	keys := r.keys()
+	var ids []uint32
+	return r.chunks(func() bool {
+		for !r.enough() {
+			if len(ids) == 0 {
+				if len(keys) == 0 {
+					return true
+				}
+				ids = r.covering(keys[0])
+				slices.Reverse(ids)
+				keys = keys[1:]
+				continue
+			}
+			r.probeAll(ids[0], nil)
+			ids = ids[1:]
+		}
+		return false
+	})
+}
+
+// few says whether the tables asked hold so few routes that ordering their prefixes beats the index.
+func (r *query) few() bool {
+	n := r.routes()
+	return n <= collectFew || n <= min(collectMost, int(r.d.held.Load())/collectPart)
+}
+
+// routes is how many routes the tables asked hold.
+func (r *query) routes() int {
+	n := 0
+	for _, t := range r.tables {
+		n += t.Len()
+	}
+	return n
+}
+
+// select fixes the tables asked, when all are.
+func (r *query) fix() {
+	if r.tables == nil {
+		r.tables = r.f.snapshot(r.q.Where)
+		slices.SortFunc(r.tables, compareOwners)
+	}
+}
+
+func (r *query) longer() error {
+	keys := r.keys()
+	if r.q.Where != nil {
+		r.fix()
+	}
+	if r.tables != nil && r.few() {
+		return r.collected(func(key []byte) bool {
+			for _, k := range keys {
+				if r.d.shape.covers(k, key) {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	snap, err := r.d.sorted(r.ctx, r.s)
+	if err != nil {
+		return err
+	}
+	inside := false
+	var place [2]int
+	var buf [32]byte
+	return r.chunks(func() bool {
+		for !r.enough() {
+			if len(keys) == 0 {
+				return true
+			}
+			if !inside {
+				place, inside = snap.from(r.d, r.s, keys[0]), true
+			}
+			id := snap.next(r.d, r.s, &place)
+			if id == 0 || !r.d.shape.covers(keys[0], r.d.appendKey(r.s, buf[:0], id)) {
+				inside, keys = false, keys[1:]
+				continue
+			}
+			r.probeAll(id, nil)
+		}
+		return false
+	})
+}
+
+// collected answers from the prefixes that the tables asked hold, in order. want selects prefixes; nil takes all.
+func (r *query) collected(want func(key []byte) bool) error {
+	var ids []uint32
+	var buf [32]byte
+	for _, t := range r.tables {
+		for from, more := uint64(0), true; more; {
+			if err := r.ctx.Err(); err != nil {
+				return err
+			}
+			if err := r.enter(); err != nil {
+				return err
+			}
+			more = false
+			seen, last := 0, uint32(0)
+			t.each(t.root.Load(), from, func(id, path uint32, cell *uint64) bool {
+				if seen++; seen > queryWork {
+					from, more = t.key(id, path), true
+					return false
+				}
+				if c := atomic.LoadUint64(cell); c != 0 && id != last && (want == nil || want(r.d.appendKey(r.s, buf[:0], id))) {
+					ids, last = append(ids, id), id
+				}
+				return true
+			})
+			r.s.guard.RUnlock()
+		}
+	}
+	ids, err := r.d.sortIDs(r.ctx, r.s, ids)
+	if err != nil {
+		return err
+	}
+	return r.chunks(func() bool {
+		for len(ids) > 0 && !r.enough() {
+			r.probeAll(ids[0], nil)
+			ids = ids[1:]
+		}
+		return len(ids) == 0
+	})
+}
+
+func (r *query) all() error {
+	r.fix()
+	if r.q.Attrs != nil {
+		r.memo = newMemo(r.s, r.q.Attrs)
+	}
+	if !r.q.Sorted {
+		return r.walk()
+	}
+	if r.few() {
+		return r.collected(nil)
+	}
+	snap, err := r.d.sorted(r.ctx, r.s)
+	if err != nil {
+		return err
+	}
+	var place [2]int
+	if r.q.Tables == nil && r.q.Where == nil {
+		r.tables = nil // all: by presence
+	}
+	return r.chunks(func() bool {
+		for !r.enough() {
+			id := snap.next(r.d, r.s, &place)
+			if id == 0 {
+				return true
+			}
+			r.probeAll(id, nil)
+		}
+		return false
+	})
+}
+
+// walk goes through table after table. When there is much to go through, it first evaluates a filter on attributes for all records there
+// are, in the order of memory, which is several times faster than in the order of routes; but not before it has tried for a moment to
+// find first rows.
+func (r *query) walk() error {
+	const lookFirst = 1 << 16
+	worthwhile := r.memo != nil && int64(r.routes()) > 2*r.s.attrs.sets.Load()
+	tables, from, seen := r.tables, uint64(0), 0
+	step := func() bool {
+		for len(tables) > 0 && !r.enough() {
+			var more bool
+			if from, more = r.walkTable(tables[0], from); !more {
+				tables, from = tables[1:], 0
+			}
+		}
+		seen += r.work
+		return len(tables) == 0 || worthwhile && seen > lookFirst
+	}
+	if err := r.chunks(step); err != nil || len(tables) == 0 || r.left == 0 {
+		return err
+	}
+	worthwhile = false
+	if err := r.memo.evaluate(r.ctx); err != nil {
+		return err
+	}
+	return r.chunks(step)
+}
+
+// walkTable adds the wanted routes of a table whose key is from or more, until it is enough.
+func (r *query) walkTable(t *Table, from uint64) (next uint64, more bool) {
+	root := t.root.Load()
+	if root == nil {
+		return 0, false
+	}
+	if !root.isDense() {
+		t.each(root, from, func(id, path uint32, cell *uint64) bool {
+			if r.enough() {
+				next, more = t.key(id, path), true
+				return false
+			}
+			r.work++
+			if c := atomic.LoadUint64(cell); r.wanted(t, path, c) {
+				r.hits = append(r.hits, hit{t, id, path, c})
+			}
+			return true
+		})
+		return next, more
+	}
+	// Page by page. Neighbouring routes often have equal attributes.
+	plain := r.q.PathID == nil && !r.q.Stale && r.memo != nil
+	last, verdict := uint32(0), false
+	for i := int(from >> blockShift); i < len(root.dense); i++ {
+		n := atomic.LoadUint32(&root.dense[i])
+		if n == 0 {
+			continue
+		}
+		if r.enough() {
+			return uint64(i) << blockShift, true
+		}
+		r.work += blockIDs
+		page := r.s.big.big(n)
+		for k := range page {
+			c := atomic.LoadUint64(&page[k])
+			if c == 0 {
+				continue
+			}
+			if plain {
+				if a := cellAttr(c); a != last {
+					last, verdict = a, r.memo.test(r, a)
+				}
+				if !verdict {
+					continue
+				}
+			} else if !r.wanted(t, 0, c) {
+				continue
+			}
+			r.hits = append(r.hits, hit{t, uint32(i<<blockShift + k), 0, c})
+		}
+	}
+	return 0, false
+}
+
+// results turns hits into routes.
+type results struct {
+	routes []Route
+	buf    []byte
+}
+
+// fill copies what hits stand for. The guard is held.
+func (o *results) fill(s *Store, d *dict, hits []hit) {
+	// The first look at each record brings it into the cache; the looks overlap.
+	size := 0
+	for i := range hits {
+		size += len(s.attrs.arena.record(cellAttr(hits[i].cell)))
+	}
+	size += 18 * len(hits)
+	o.routes = o.routes[:0]
+	if cap(o.buf) < size {
+		o.buf = make([]byte, 0, size)
+	}
+	buf := o.buf[:0]
+	var key, rec []byte
+	for i := range hits {
+		h := &hits[i]
+		if i == 0 || h.id != hits[i-1].id {
+			at := len(buf)
+			buf = d.appendKey(s, buf, h.id)
+			key = buf[at:len(buf):len(buf)]
+		}
+		attr := cellAttr(h.cell)
+		if i == 0 || attr != cellAttr(hits[i-1].cell) {
+			at := len(buf)
+			buf = append(buf, s.attrs.arena.record(attr)...)
+			rec = buf[at:len(buf):len(buf)]
+		}
+		o.routes = append(o.routes, Route{
+			Table: h.t, Key: key, PathID: h.path, Record: rec, Since: s.time(uint32(h.cell & cellTime)),
+			Stale: h.cell&cellGen != uint64(h.t.gen.Load()), AttrID: attr,
+		})
+	}
+}
+
+// totals counts hits.
+type totals struct {
+	Totals
+	ids, attrs *marks
+	tables     map[*Table]struct{}
+}
+
+func (t *totals) add(hits []hit) {
+	t.Routes += len(hits)
+	var last *Table
+	for i := range hits {
+		h := &hits[i]
+		if !t.ids.has(h.id) {
+			t.ids.set(h.id)
+			t.Prefixes++
+		}
+		if a := cellAttr(h.cell); !t.attrs.has(a) {
+			t.attrs.set(a)
+			t.AttributeSets++
+		}
+		if h.t != last {
+			last = h.t
+			t.tables[last] = struct{}{}
+		}
+	}
+	t.Tables = len(t.tables)
+}

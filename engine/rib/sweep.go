@@ -1,6 +1,10 @@
 package rib
 
-import "context"
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
 
 // Swept says what a sweep found.
 type Swept struct {
@@ -9,6 +13,314 @@ type Swept struct {
 	Bytes         int64 // of attribute sets freed
 }
 
+// sweepGoal is when a sweep is worth while: records or prefix numbers made since the last one, and routes departed. What is only loaded is
+// never swept.
+type sweepGoal struct {
+	bytes    atomic.Int64 // of attrs.arena.grown
+	ids      atomic.Int64 // of all dicts' made
+	madeThen atomic.Int64
+	departed atomic.Int64
+	running  atomic.Bool
+}
+
+const (
+	sweepBytes   = 8 << 20 // records made since the last sweep: at least this, and
+	sweepShare   = 8       // this part of what there is
+	sweepIDs     = 1 << 16
+	sweepSettle  = 30 * time.Second
+	walkCells    = 1 << 14 // cells marked between looks at who else wants the guard
+	departsShare = 8
+)
+
+// setGoal is called when nothing needs sweeping.
+func (s *Store) setGoal() {
+	live := s.attrs.arena.live.Load() * unitBytes
+	s.attrs.arena.grown.Store(0)
+	s.goal.bytes.Store(max(sweepBytes, live/sweepShare))
+	made, held := int64(0), int64(0)
+	for _, f := range *s.families.Load() {
+		made += f.dict.made.Load()
+		held += f.dict.held.Load()
+	}
+	s.goal.madeThen.Store(made)
+	s.goal.ids.Store(max(sweepIDs, held/sweepShare))
+	s.goal.departed.Store(max(sweepIDs/4, s.attrs.sets.Load()/(2*sweepShare)))
+}
+
+// wakeSweep starts a sweep in the background when it is worth while.
+func (s *Store) wakeSweep() {
+	if s.departed.Load() < s.goal.departed.Load() || s.goal.running.Load() {
+		return
+	}
+	if s.attrs.arena.grown.Load() < s.goal.bytes.Load() && s.idsMade() < s.goal.ids.Load() {
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// idsMade is how many prefix numbers were given since the last sweep.
+func (s *Store) idsMade() int64 {
+	made := int64(0)
+	for _, f := range *s.families.Load() {
+		made += f.dict.made.Load()
+	}
+	return made - s.goal.madeThen.Load()
+}
+
+// background sweeps when writers say so, and now and then when much is gone and nothing new comes.
+func (s *Store) background(ctx context.Context) {
+	tick := time.NewTicker(sweepSettle)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-tick.C:
+			if s.retired.bytes.Load() > 0 {
+				s.reclaim()
+			}
+			if s.departed.Load() < max(sweepIDs, s.attrs.sets.Load()/departsShare) && s.guessed.Load() == 0 {
+				continue
+			}
+		}
+		s.Sweep(ctx) // its only error is that ctx has ended
+	}
+}
+
 // Sweep frees the attribute sets and prefix numbers that no table holds any more. It runs beside writers and readers; the store does it by itself
 // when enough has died.
-func (s *Store) Sweep(ctx context.Context) (Swept, error) { return Swept{}, nil }
+//
+// Instead of reference counts, which would be two contended writes per changed route:
+//
+//  1. Put marks in place, with nobody inside the guard: from here on every number a writer obtains is marked (mark.go).
+//  2. Walk all tables and mark what their cells hold. What is neither marked here nor there was dead at 1 and stays so, as
+//     it can only be obtained from the hash tables.
+//  3. Take what is dead out of the hash tables.
+//  4. Wait for all who came earlier, by holding the guard exclusively for a moment.
+//  5. Free the memory.
+func (s *Store) Sweep(ctx context.Context) (Swept, error) {
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
+	s.goal.running.Store(true)
+	defer s.goal.running.Store(false)
+	departed := s.departed.Load()
+
+	w := sweeper{s: s}
+	if !w.begin() {
+		return Swept{}, ErrClosed
+	}
+	defer w.end()
+	if err := w.walk(ctx); err != nil {
+		return Swept{}, err
+	}
+	w.unlink()
+	w.free()
+	s.departed.Add(-departed)
+	s.sweeps.Add(1)
+	s.setGoal()
+	return w.found, nil
+}
+
+type sweeper struct {
+	s        *Store
+	attrs    *marks
+	families []*family // whose numbers are marked
+	walked   bool
+	found    Swept
+}
+
+// begin puts the marks in place.
+func (w *sweeper) begin() bool {
+	s := w.s
+	w.attrs = newMarks(32)
+	for _, f := range *s.families.Load() {
+		w.families = append(w.families, f)
+	}
+	dicts := make([]*marks, len(w.families))
+	for i := range dicts {
+		dicts[i] = newMarks(idBits)
+	}
+	s.guard.Lock()
+	defer s.guard.Unlock()
+	if s.closed {
+		return false
+	}
+	s.attrs.marks.Store(w.attrs)
+	for i, f := range w.families {
+		f.dict.marks.Store(dicts[i])
+	}
+	return true
+}
+
+// end takes the marks away.
+func (w *sweeper) end() {
+	s := w.s
+	s.guard.Lock()
+	s.attrs.marks.Store(nil)
+	for _, f := range w.families {
+		f.dict.marks.Store(nil)
+		f.dict.renewPresence(s, w.walked)
+	}
+	s.reclaimLocked()
+	s.big.trim()
+	s.small.trim()
+	s.attrs.arena.trim()
+}
+
+// walk marks what all tables hold, and shrinks tables that became too large for what they hold.
+func (w *sweeper) walk(ctx context.Context) error {
+	s := w.s
+	for _, f := range *s.families.Load() {
+		m := f.dict.marks.Load() // nil in a family that is younger than the sweep: its numbers are not swept
+		for _, t := range f.snapshot(nil) {
+			t.settle()
+			for from, more := uint64(0), true; more; {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				s.guard.RLock()
+				from, more = w.mark(t, m, from)
+				s.guard.RUnlock()
+			}
+		}
+	}
+	w.walked = true
+	return nil
+}
+
+// settle undoes the guess that a table would fill up, and what became of tables that were full once. While a table grows it is left alone.
+func (t *Table) settle() {
+	if !t.enter() {
+		return
+	}
+	defer t.leave()
+	n := t.n.Load()
+	growing := n > t.lastLen+t.lastLen/16
+	t.lastLen = n
+	r := t.root.Load()
+	if r == nil || growing {
+		return
+	}
+	if !r.isDense() {
+		return
+	}
+	if n == 0 {
+		t.setRoot(nil)
+		return
+	}
+	pages := uint32(0)
+	for _, p := range r.dense {
+		if p != 0 {
+			pages++
+		}
+	}
+	limit := pages * blockIDs / 4
+	if t.guess > 0 {
+		limit = pages * blockIDs / 2
+	}
+	if n < limit {
+		t.makeTree()
+	}
+}
+
+// mark marks what some cells of a table hold. m may be nil.
+func (w *sweeper) mark(t *Table, m *marks, from uint64) (next uint64, more bool) {
+	s := w.s
+	r := t.root.Load()
+	if r == nil || s.closed {
+		return 0, false
+	}
+	seen := 0
+	if !r.isDense() {
+		d := &t.family.dict
+		t.each(r, from, func(id, path uint32, cell *uint64) bool {
+			if seen++; seen > walkCells {
+				next, more = t.key(id, path), true
+				return false
+			}
+			if c := atomic.LoadUint64(cell); c != 0 {
+				w.attrs.set(cellAttr(c))
+				if m != nil {
+					m.set(id)
+					d.setBit(s, id, 2+t.number/64%2, 1<<(t.number%64))
+				}
+			}
+			return true
+		})
+		return next, more
+	}
+	last := uint32(0)
+	for i := int(from >> blockShift); i < len(r.dense); i++ {
+		n := atomic.LoadUint32(&r.dense[i])
+		if n == 0 {
+			continue
+		}
+		if seen += blockIDs; seen > walkCells {
+			return uint64(i) << blockShift, true
+		}
+		page := s.big.big(n)
+		for k := 0; k < blockIDs; k += 64 {
+			var live uint64
+			for j := range 64 {
+				a := cellAttr(atomic.LoadUint64(&page[k+j]))
+				if a == 0 {
+					continue
+				}
+				live |= 1 << j
+				if a != last {
+					w.attrs.set(a)
+					last = a
+				}
+			}
+			if live != 0 && m != nil {
+				m.setWord(uint32(i)<<blockShift+uint32(k), live)
+			}
+		}
+	}
+	return 0, false
+}
+
+// unlink takes the dead out of the hash tables.
+func (w *sweeper) unlink() {
+	s := w.s
+	for i := range s.attrs.shard {
+		s.attrs.shard[i].sweep(s, func(slot uint64) bool { return !w.attrs.has(uint32(slot)) }, func(uint64) {
+			s.attrs.sets.Add(-1)
+			w.found.AttributeSets++
+		})
+	}
+	for _, f := range w.families {
+		d := &f.dict
+		m := d.marks.Load()
+		var dead []uint32
+		for i := range d.shard {
+			d.shard[i].sweep(s, func(slot uint64) bool { return !m.has(uint32(slot & idMax)) }, func(slot uint64) {
+				dead = append(dead, uint32(slot&idMax))
+			})
+		}
+		d.held.Add(-int64(len(dead)))
+		d.bury(s, dead)
+	}
+}
+
+// free frees what was unlinked, when nobody looks at it any more.
+func (w *sweeper) free() {
+	s := w.s
+	s.evaluating.Lock()
+	defer s.evaluating.Unlock()
+	s.guard.Lock()
+	s.freed.Add(1)
+	s.guard.Unlock()
+	for i := range s.attrs.shard {
+		records, bytes := s.attrs.arena.rebuild(i, &s.attrs.shard[i].mu, func(n uint32) bool { return !w.attrs.has(n) })
+		_ = records // those unlinked here, and by sweeps that were cut short
+		w.found.Bytes += bytes
+	}
+	for _, f := range w.families {
+		w.found.Prefixes += f.dict.exhume(s)
+	}
+}

@@ -1,0 +1,341 @@
+package rib
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	unitBytes   = 4
+	chunkUnits  = chunkBytes / unitBytes
+	chunkShift  = 19      // log2 of chunkUnits
+	extentUnits = 1 << 15 // 128 KiB
+	extentShift = 15
+	arenaChunks = 1 << 13 // 16 GiB
+	recordMax   = 65500   // bytes in one record
+	exactUnits  = 64      // blocks below are kept in one free list per size, those above in one per power of two
+	freeLists   = exactUnits + 12
+
+	freeBlock = 0xffff // in place of a record's length
+)
+
+// arena keeps byte records of any size; a record's number is its address in units of four bytes.
+//
+//	record      length 2 | bytes | up to 3 bytes of padding
+//	free block  0xffff 2 | units 2 | next free block 4 (if there is room) ...
+//
+// Memory is divided into extents, each owned by one shard or by none. Invariants: an extent is tiled by records and free blocks without
+// a gap, but for its part beyond cur while it is the shard's current one; so it can be walked. A record does not change
+// from its publication until it is freed, and is freed only when nobody looks at it. Number 0 is no record.
+type arena struct {
+	m      *memory
+	modest int // chunks that are not made of huge pages
+	shards []arenaShard
+	live   atomic.Int64 // units in records
+	grown  atomic.Int64 // bytes of records made since the last sweep
+
+	mu       sync.Mutex
+	next     uint32   // first extent never handed out
+	free     []uint32 // extents without owner
+	released []bool   // by chunk, as in slab
+
+	dir [arenaChunks]atomic.Pointer[chunk]
+}
+
+// arenaShard is guarded by the lock of the hash table shard that it serves.
+type arenaShard struct {
+	cur, end uint32 // the unused part of the current extent
+	extents  []uint32
+	some     [2]uint64 // which lists are not empty
+	heads    [freeLists]uint32
+}
+
+func (a *arena) init(m *memory, shards, modest int) {
+	a.m, a.modest, a.shards = m, modest, make([]arenaShard, shards)
+}
+
+// record is the bytes of a record: a view, to be looked at under the guard.
+func (a *arena) record(n uint32) []byte {
+	c := a.dir[n>>chunkShift].Load()
+	b := c.bytes()[(n&(chunkUnits-1))*unitBytes:]
+	return b[2 : 2+int(binary.LittleEndian.Uint16(b))]
+}
+
+// block is the memory from unit n to the end of its chunk.
+func (a *arena) block(n uint32) []byte {
+	return a.dir[n>>chunkShift].Load().bytes()[(n&(chunkUnits-1))*unitBytes:]
+}
+
+func recordUnits(length int) uint32 { return uint32(length+2+unitBytes-1) / unitBytes }
+
+// blockUnits is the size of the record or free block at n, and whether it is a free block.
+func (a *arena) blockUnits(n uint32) (units uint32, free bool) {
+	b := a.block(n)
+	length := binary.LittleEndian.Uint16(b)
+	if length == freeBlock {
+		return uint32(binary.LittleEndian.Uint16(b[2:])), true
+	}
+	return recordUnits(int(length)), false
+}
+
+// add stores a record and returns its number, or 0 when there is no room. The shard is locked.
+func (a *arena) add(shard int, rec []byte) uint32 {
+	if len(rec) > recordMax {
+		return 0
+	}
+	units := recordUnits(len(rec))
+	n := a.take(shard, units)
+	if n == 0 {
+		return 0
+	}
+	b := a.block(n)
+	binary.LittleEndian.PutUint16(b, uint16(len(rec)))
+	copy(b[2:], rec)
+	a.live.Add(int64(units))
+	a.grown.Add(int64(units) * unitBytes)
+	return n
+}
+
+func freeList(units uint32) int {
+	if units < exactUnits {
+		return int(units)
+	}
+	return exactUnits + bits.Len32(units/exactUnits) - 1
+}
+
+func (a *arena) take(shard int, units uint32) uint32 {
+	sh := &a.shards[shard]
+	// Any block of a list above the fitting one is large enough; in the lists of powers of two, so is any from the next on.
+	l := freeList(units)
+	if units > exactUnits {
+		l++
+	}
+	if n := sh.pop(a, l, units); n != 0 {
+		return n
+	}
+	if sh.end-sh.cur < units {
+		a.pushFree(shard, sh.cur, sh.end-sh.cur)
+		sh.cur, sh.end = 0, 0
+		e, ok := a.extent()
+		if !ok {
+			return 0
+		}
+		sh.extents = append(sh.extents, e)
+		sh.cur, sh.end = e<<extentShift, (e+1)<<extentShift
+		if e == 0 {
+			sh.cur += unitWaste // number 0 is no record
+			a.header(0, unitWaste)
+		}
+	}
+	n := sh.cur
+	sh.cur += units
+	return n
+}
+
+const unitWaste = 2
+
+func (a *arena) header(n, units uint32) {
+	b := a.block(n)
+	binary.LittleEndian.PutUint16(b, freeBlock)
+	binary.LittleEndian.PutUint16(b[2:], uint16(units))
+}
+
+// pop takes a block from list l or the first that is not empty above it, and gives back what is left of it.
+func (sh *arenaShard) pop(a *arena, l int, units uint32) uint32 {
+	for w := l / 64; w < len(sh.some); w++ {
+		m := sh.some[w]
+		if w == l/64 {
+			m &= ^uint64(0) << (l % 64)
+		}
+		if m == 0 {
+			continue
+		}
+		l = w*64 + bits.TrailingZeros64(m)
+		n := sh.heads[l]
+		size, _ := a.blockUnits(n)
+		sh.heads[l] = binary.LittleEndian.Uint32(a.block(n)[4:])
+		if sh.heads[l] == 0 {
+			sh.some[w] &^= 1 << (l % 64)
+		}
+		if size > units {
+			a.pushFreeTo(sh, n+units, size-units)
+		}
+		return n
+	}
+	return 0
+}
+
+func (a *arena) pushFree(shard int, n, units uint32) { a.pushFreeTo(&a.shards[shard], n, units) }
+
+// pushFreeTo makes units from n on a free block. One of a single unit is in no list: it waits to be joined with others.
+func (a *arena) pushFreeTo(sh *arenaShard, n, units uint32) {
+	if units == 0 {
+		return
+	}
+	a.header(n, units)
+	if units == 1 {
+		return
+	}
+	l := freeList(units)
+	binary.LittleEndian.PutUint32(a.block(n)[4:], sh.heads[l])
+	sh.heads[l] = n
+	sh.some[l/64] |= 1 << (l % 64)
+}
+
+// extent hands out an extent.
+func (a *arena) extent() (uint32, bool) {
+	const perChunk = chunkUnits / extentUnits
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if k := len(a.free); k > 0 {
+		e := a.free[k-1]
+		if c := e / perChunk; a.released[c] {
+			if !a.m.revive() {
+				return 0, false
+			}
+			a.released[c] = false
+		}
+		a.free = a.free[:k-1]
+		return e, true
+	}
+	e := a.next
+	if e/perChunk >= arenaChunks {
+		return 0, false
+	}
+	if c := e / perChunk; a.dir[c].Load() == nil {
+		m := a.m.take(int(c) >= a.modest)
+		if m == nil {
+			return 0, false
+		}
+		a.dir[c].Store(m)
+		a.released = append(a.released, false)
+	}
+	a.next++
+	return e, true
+}
+
+// drop frees one record, without joining it to its neighbours. The shard is locked.
+func (a *arena) drop(shard int, n uint32) {
+	units, _ := a.blockUnits(n)
+	a.live.Add(-int64(units))
+	a.pushFree(shard, n, units)
+}
+
+// rebuild frees every record of a shard that is dead, joins neighbouring free blocks, and gives empty extents back. l guards
+// the shard; it is released now and then, so that nobody waits for more than some ten microseconds.
+func (a *arena) rebuild(shard int, l sync.Locker, dead func(n uint32) bool) (records int, freed int64) {
+	sh := &a.shards[shard]
+	l.Lock()
+	sh.heads, sh.some = [freeLists]uint32{}, [2]uint64{} // what is not walked yet is not handed out meanwhile
+	todo := len(sh.extents)
+	var empty []uint32
+	kept := sh.extents[:0:0]
+	for i := range todo {
+		e := sh.extents[i]
+		from, to := e<<extentShift, (e+1)<<extentShift
+		current := sh.end == to
+		if current {
+			to = sh.cur
+		}
+		if e == 0 {
+			from = unitWaste
+		}
+		var run, runUnits uint32
+		whole := true
+		type span struct{ at, units uint32 }
+		var spans []span
+		for n := from; n < to; {
+			units, isFree := a.blockUnits(n)
+			if !isFree && dead(n) {
+				records++
+				freed += int64(units) * unitBytes
+				isFree = true
+			}
+			if isFree {
+				if runUnits == 0 {
+					run = n
+				}
+				runUnits += units
+			} else {
+				whole = false
+				if runUnits > 0 {
+					spans = append(spans, span{run, runUnits})
+				}
+				runUnits = 0
+			}
+			n += units
+		}
+		if runUnits > 0 {
+			spans = append(spans, span{run, runUnits})
+		}
+		switch {
+		case whole && !current && e != 0:
+			empty = append(empty, e)
+		default:
+			for _, f := range spans {
+				a.pushFree(shard, f.at, f.units)
+			}
+			kept = append(kept, e)
+		}
+		if i%8 == 7 {
+			l.Unlock()
+			l.Lock()
+		}
+	}
+	sh.extents = append(kept, sh.extents[todo:]...)
+	l.Unlock()
+	a.live.Add(-freed / unitBytes)
+	a.mu.Lock()
+	a.free = append(a.free, empty...)
+	a.mu.Unlock()
+	return records, freed
+}
+
+// trim is slab.trim for extents.
+func (a *arena) trim() {
+	const perChunk = chunkUnits / extentUnits
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.free) < perChunk {
+		return
+	}
+	count := make([]int, len(a.released))
+	for _, e := range a.free {
+		count[e/perChunk]++
+	}
+	for c := range count {
+		if count[c] == perChunk && !a.released[c] {
+			a.released[c] = a.m.release(a.dir[c].Load())
+		}
+	}
+	last := 0
+	for i, e := range a.free {
+		if a.released[e/perChunk] {
+			a.free[i], a.free[last] = a.free[last], e
+			last++
+		}
+	}
+}
+
+// walk calls fn for the numbers of the records in extent i of a shard. It is false behind the last extent. The shard is locked.
+func (a *arena) walk(shard, i int, fn func(n uint32)) bool {
+	sh := &a.shards[shard]
+	if i >= len(sh.extents) {
+		return false
+	}
+	e := sh.extents[i]
+	from, to := e<<extentShift, (e+1)<<extentShift
+	if sh.end == to {
+		to = sh.cur
+	}
+	for n := from; n < to; {
+		units, free := a.blockUnits(n)
+		if !free {
+			fn(n)
+		}
+		n += units
+	}
+	return true
+}

@@ -1,0 +1,98 @@
+package rib
+
+import (
+	"bytes"
+	"hash/maphash"
+	"sync/atomic"
+)
+
+const (
+	attrShift  = 32                       // an attribute slot: 32 bits of hash | record number
+	attrModest = shards / 16              // chunks with one extent for each shard
+	hashShard  = 64 - 6                   // the uppermost bits of the hash choose the shard
+	hashSlot   = uint64(1)<<attrShift - 1 // the lowest make the slot
+)
+
+// attrs interns attribute records: equal bytes have one number while any table holds it. Finding one that exists takes no
+// lock. There are no reference counts; see sweep.go.
+type attrs struct {
+	seed  maphash.Seed
+	arena arena
+	shard [shards]slots
+	made  atomic.Int64 // records made, ever
+	sets  atomic.Int64 // records held
+	marks atomic.Pointer[marks]
+}
+
+func (a *attrs) init(m *memory) {
+	a.seed = maphash.MakeSeed()
+	a.arena.init(m, shards, attrModest)
+}
+
+func (a *attrs) hash(rec []byte) uint64 { return maphash.Bytes(a.seed, rec) }
+
+// find looks for a record. It returns its number, or 0, and the page where it looked.
+func (a *attrs) find(s *Store, h uint64, rec []byte) (id, page uint32) {
+	want := h & hashSlot << attrShift
+	page = a.shard[h>>hashShard].page(want)
+	if page == 0 {
+		return 0, 0
+	}
+	p := s.big.big(page)
+	for i := slotStart(want); ; {
+		slot, next := p.probe(i, attrShift, want)
+		if slot == 0 {
+			return 0, page
+		}
+		if bytes.Equal(a.arena.record(uint32(slot)), rec) {
+			return uint32(slot), page
+		}
+		i = next
+	}
+}
+
+// intern returns the number of a record, or 0 when there is no room for it. The guard is held shared, so that the number
+// stays good until it is released or the number is in a cell.
+func (a *attrs) intern(s *Store, h uint64, rec []byte) uint32 {
+	for {
+		id, page := a.find(s, h, rec)
+		if id == 0 {
+			return a.add(s, h, rec)
+		}
+		m := a.marks.Load()
+		if m == nil {
+			return id
+		}
+		m.set(id)
+		if a.shard[h>>hashShard].page(h&hashSlot<<attrShift) == page {
+			return id
+		}
+	}
+}
+
+func (a *attrs) add(s *Store, h uint64, rec []byte) uint32 {
+	k := int(h >> hashShard)
+	x := &a.shard[k]
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	id, _ := a.find(s, h, rec)
+	if id == 0 {
+		if id = a.arena.add(k, rec); id == 0 {
+			return 0
+		}
+		if m := a.marks.Load(); m != nil {
+			m.set(id)
+		}
+		if !x.insert(s, h&hashSlot<<attrShift|uint64(id)) {
+			a.arena.drop(k, id)
+			return 0
+		}
+		a.made.Add(1)
+		a.sets.Add(1)
+		return id
+	}
+	if m := a.marks.Load(); m != nil {
+		m.set(id)
+	}
+	return id
+}
