@@ -279,7 +279,7 @@ func (s *Session) peerUp(m *bmp.PeerUp, p *peer) {
 		case same || p.locRIB() && p.hasOpens(m.SentOpen, m.ReceivedOpen):
 			p.repeated++
 			s.noteHere(RepeatedPeerUp, p, 0, func() string { return fmt.Sprintf("flags %#02x", h.Flags) })
-			s.checkTable(p, m)
+			s.checkTable(p, m, false)
 			s.checkIdentity(p, h)
 			return
 		case p.locRIB():
@@ -287,7 +287,7 @@ func (s *Session) peerUp(m *bmp.PeerUp, p *peer) {
 			if len(p.moreOpens) < 64 {
 				p.moreOpens = append(p.moreOpens, [2][]byte{bytes.Clone(m.SentOpen), bytes.Clone(m.ReceivedOpen)})
 			}
-			s.checkTable(p, m)
+			s.checkTable(p, m, true)
 			p.negotiate()
 			s.recode(p)
 			return
@@ -341,10 +341,17 @@ func (s *Session) peerUp(m *bmp.PeerUp, p *peer) {
 	s.setDue()
 }
 
-// checkTable compares the table name of a repeated Peer Up.
-func (s *Session) checkTable(p *peer, m *bmp.PeerUp) {
+// checkTable compares the table name of a further Peer Up. Juniper's Peer Up for another family of a Loc-RIB has the
+// name of that family's table, "inet6.0" after "inet.0", in its free text: it is kept among the texts.
+func (s *Session) checkTable(p *peer, m *bmp.PeerUp, otherFamily bool) {
 	name := tableName(m)
 	if name == p.table || name == "" {
+		return
+	}
+	if otherFamily && m.TableName() == "" && p.table != "" {
+		if len(p.strings) < 16 {
+			p.strings = append(p.strings, name)
+		}
 		return
 	}
 	if p.table == "" {

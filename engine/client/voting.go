@@ -197,7 +197,11 @@ func (s *Session) rebuild(p *peer, v *view, t *table) {
 		after = p.upOffset
 	}
 	session, oldest, kept := s.client.ring.oldest()
-	t.incomplete = !kept || session == uint16(s.number) && oldest > max(after, 0)
+	if kept {
+		t.incomplete = session == uint16(s.number) && oldest > max(after, 0)
+	} else {
+		t.incomplete = frame.Offset > 0
+	}
 	spans := s.client.ring.pin()
 	defer s.client.ring.release(spans)
 	var parser bmp.Parser
