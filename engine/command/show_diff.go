@@ -1,0 +1,362 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"bmp/engine/rib"
+	"bmp/proto/bgp"
+	"bmp/proto/bmp"
+	"bmp/proto/control"
+	"bmp/proto/filter"
+)
+
+// diffJSON is a difference: what happened, and to which route. Of an announce
+// or a change it is the new route, of a withdraw the one that is not there.
+type diffJSON struct {
+	Time    any      `json:"time"`
+	Action  string   `json:"action"`
+	Changed []string `json:"changed"`
+	routeJSON
+}
+
+// heldRoute is a route kept beyond its batch.
+type heldRoute struct {
+	rib.Route
+	family bgp.Family
+}
+
+func hold(f bgp.Family, r *rib.Route) heldRoute {
+	h := heldRoute{*r, f}
+	h.Key, h.Record = slices.Clone(r.Key), slices.Clone(r.Record)
+	return h
+}
+
+// changedAttributes names the attributes that two records do not have alike, in
+// order, and says how they differ.
+func changedAttributes(a, b *bgp.Attributes) (names, texts []string) {
+	before, after := a.All(), b.All()
+	seen := make(map[string]bool)
+	value := func(list []bgp.NameText, name string) string {
+		var all []string
+		for _, nt := range list {
+			if nt.Name == name {
+				all = append(all, nt.Text)
+			}
+		}
+		return strings.Join(all, ", ")
+	}
+	for _, nt := range append(slices.Clone(before), after...) {
+		if seen[nt.Name] {
+			continue
+		}
+		seen[nt.Name] = true
+		if x, y := value(before, nt.Name), value(after, nt.Name); x != y {
+			names = append(names, nt.Name)
+			texts = append(texts, fmt.Sprintf("%s %s -> %s", nt.Name, dash(x), dash(y)))
+		}
+	}
+	return names, texts
+}
+
+// jsonNames are names of attributes as keys.
+func jsonNames(names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = jsonKey(n)
+	}
+	return out
+}
+
+// showDiffViews compares two views of a peer: what was rejected, changed, added
+// on the way from the first to the second.
+func showDiffViews(ctx context.Context, c *call) error {
+	q, err := c.routeQuery()
+	if err != nil {
+		return err
+	}
+	var views [2]bmp.View
+	n := 0
+	for _, a := range c.m.Args {
+		if a.Kind == "VIEW" && n < 2 {
+			views[n], _ = bmp.ParseView(a.Text)
+			n++
+		}
+	}
+	if n < 2 {
+		return control.Errorf(control.CodeIncomplete, "Incomplete command: two views are compared")
+	}
+	if views[0] == views[1] {
+		return control.Errorf(control.CodeFailed, "The two views are the same")
+	}
+	q.view = nil
+	q.views = views[:]
+	if q.match == rib.LPM {
+		q.match = rib.Exact
+	}
+	d := &viewDiff{c: c, views: views}
+	d.text, d.json = c.out.Needs()
+	err = c.out.Columns(filter.Column{Name: "Action", Width: 8}, filter.Column{Name: "Prefix", Width: 18}, filter.Column{Name: "Next hop", Width: 15},
+		filter.Column{Name: "Path", Key: "as_path", Width: 19}, filter.Column{Name: "Changed"})
+	if err != nil {
+		return err
+	}
+	// Sorted by key, then view: what has the same key comes together.
+	_, err = q.run(ctx, c, func(f bgp.Family, batch []rib.Route) error {
+		for i := range batch {
+			r := &batch[i]
+			if len(d.group) > 0 && (d.group[0].family != f || string(d.group[0].Key) != string(r.Key)) {
+				if err := d.flush(); err != nil {
+					return err
+				}
+			}
+			d.group = append(d.group, hold(f, r))
+		}
+		return nil
+	})
+	if err == nil {
+		err = d.flush()
+	}
+	if err != nil {
+		return err
+	}
+	return c.out.Trailer(fmt.Sprintf("%d rejected, %d changed, %d added, %d the same", d.rejected, d.changed, d.added, d.same))
+}
+
+// viewDiff compares the routes of one key at a time.
+type viewDiff struct {
+	c          *call
+	views      [2]bmp.View
+	text, json bool
+	group      []heldRoute
+
+	rejected, changed, added, same int
+}
+
+// flush compares the routes of the key gathered. Routes are paired by their path
+// ID where both views have them; where one has not, an equal one is the pair, or
+// the first that is left.
+func (d *viewDiff) flush() error {
+	var sides [2][]heldRoute
+	for _, r := range d.group {
+		side := 0
+		if r.Table.Owner().View == uint8(d.views[1]) {
+			side = 1
+		}
+		sides[side] = append(sides[side], r)
+	}
+	d.group = d.group[:0]
+	before, after := sides[0], sides[1]
+	byID := len(before) > 0 && len(after) > 0 && before[0].Table.AddPath() && after[0].Table.AddPath()
+	used := make([]bool, len(before))
+	for i := range after {
+		a := &after[i]
+		pair := pairOf(a, before, used, byID)
+		if pair < 0 {
+			d.added++
+			if err := d.record("added", "announce", a, nil, nil); err != nil {
+				return err
+			}
+			continue
+		}
+		used[pair] = true
+		if string(before[pair].Record) == string(a.Record) {
+			d.same++
+			continue
+		}
+		x, y := bgp.Decode(before[pair].Record, a.family), bgp.Decode(a.Record, a.family)
+		names, texts := changedAttributes(&x, &y)
+		if len(names) == 0 {
+			// The bytes differ in what says nothing: order, flags, width of AS numbers.
+			d.same++
+			continue
+		}
+		d.changed++
+		if err := d.record("changed", "change", a, names, texts); err != nil {
+			return err
+		}
+	}
+	for j := range before {
+		if !used[j] {
+			d.rejected++
+			if err := d.record("rejected", "withdraw", &before[j], nil, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pairOf finds the route of the other view that a is to be compared with; -1 for none.
+func pairOf(a *heldRoute, before []heldRoute, used []bool, byID bool) int {
+	left := -1
+	for j := range before {
+		switch {
+		case used[j]:
+		case byID:
+			if before[j].PathID == a.PathID {
+				return j
+			}
+		case string(before[j].Record) == string(a.Record):
+			return j
+		case left < 0:
+			left = j
+		}
+	}
+	return left
+}
+
+func (d *viewDiff) record(word, action string, r *heldRoute, names, texts []string) error {
+	var rec filter.Record
+	if d.text {
+		rec.Cells = []string{word, nlriText(r.family, r.Key), hopText(r.Record), pathText(r.Record), strings.Join(texts, ", ")}
+	}
+	if d.json {
+		a := bgp.Decode(r.Record, r.family)
+		rec.JSON = diffJSON{d.c.time(r.Since), action, jsonNames(names), d.c.routeJSON(r.family, &r.Route, &a)}
+	}
+	return d.c.out.Record(rec)
+}
+
+// absentJSON is a client in show diff PREFIX that has no such route: the keys of
+// a route, most of them null.
+type absentJSON struct {
+	Time       any      `json:"time"`
+	Action     string   `json:"action"`
+	Changed    []string `json:"changed"`
+	Client     uint32   `json:"client"`
+	ClientName any      `json:"client_name"`
+	PeerID     any      `json:"peer_id"`
+	Peer       any      `json:"peer"`
+	RD         any      `json:"rd"`
+	View       any      `json:"view"`
+	Family     string   `json:"family"`
+	Prefix     string   `json:"prefix"`
+	PathID     any      `json:"path_id"`
+	NextHop    any      `json:"next_hop"`
+	Origin     any      `json:"origin"`
+	ASPath     any      `json:"as_path"`
+	MED        any      `json:"med"`
+	LocalPref  any      `json:"local_pref"`
+	Community  any      `json:"communities"`
+	Large      any      `json:"large_communities"`
+	Ext        any      `json:"ext_communities"`
+	Labels     any      `json:"labels"`
+	Attributes any      `json:"attributes"`
+	Since      any      `json:"since"`
+	Stale      any      `json:"stale"`
+}
+
+// maxSideBySide is how many routes of one prefix are compared; all of them are held.
+const maxSideBySide = 100_000
+
+// showDiffPrefix shows one prefix on all clients side by side: who has it how,
+// what differs from the attributes that most have, and who has it not.
+func showDiffPrefix(ctx context.Context, c *call) error {
+	q, err := c.routeQuery()
+	if err != nil {
+		return err
+	}
+	if q.limit == 0 {
+		q.limit = maxSideBySide
+	}
+	var routes []heldRoute
+	limited, err := q.run(ctx, c, func(f bgp.Family, batch []rib.Route) error {
+		for i := range batch {
+			routes = append(routes, hold(f, &batch[i]))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = c.out.Columns(filter.Column{Name: "Client", Key: "client_name", Width: 11}, filter.Column{Name: "Peer", Width: 14},
+		filter.Column{Name: "View", Width: 11}, filter.Column{Name: "Prefix", Width: 16}, filter.Column{Name: "Next hop", Width: 12},
+		filter.Column{Name: "Path", Key: "as_path", Width: 19}, filter.Column{Name: "Age", Key: "since", Width: 8}, filter.Column{Name: "Differs", Key: "changed"})
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(routes, func(a, b heldRoute) int {
+		return int(int64(a.Table.Owner().Client) - int64(b.Table.Owner().Client))
+	})
+	reference := commonest(routes)
+	var common bgp.Attributes
+	if reference != nil {
+		common = bgp.Decode(reference.Record, reference.family)
+	}
+	w := &routeWriter{c: c, clients: make(map[uint32]bool)}
+	w.cells, w.json = c.out.Needs()
+	next := 0
+	with, without := 0, 0
+	for _, cl := range c.station.Clients() {
+		first := next
+		for next < len(routes) && routes[next].Table.Owner().Client <= cl.ID() {
+			r := &routes[next]
+			next++
+			if r.Table.Owner().Client < cl.ID() {
+				continue // a client that was flushed meanwhile
+			}
+			a := bgp.Decode(r.Record, r.family)
+			names, texts := changedAttributes(&common, &a)
+			var rec filter.Record
+			if w.cells {
+				w.hasAttr = false
+				w.hop, w.path = hopText(r.Record), pathText(r.Record)
+				rec.Cells = append(w.row(r.family, &r.Route), strings.Join(texts, ", "))
+			}
+			if w.json {
+				action := "announce"
+				if len(names) > 0 {
+					action = "change"
+				}
+				rec.JSON = diffJSON{c.time(r.Since), action, jsonNames(names), c.routeJSON(r.family, &r.Route, &a)}
+			}
+			if err := c.out.Record(rec); err != nil {
+				return err
+			}
+		}
+		if next > first {
+			with++
+			continue
+		}
+		without++
+		n := c.note(cl.ID())
+		prefix, family := q.nlri, ""
+		if q.prefix.IsValid() {
+			prefix = q.prefix.String()
+		}
+		if len(q.families) > 0 {
+			family = q.families[0].String()
+		}
+		err := c.out.Record(filter.Record{Cells: []string{n.text, "-", "-", prefix, "-", "-", "-", "no route"},
+			JSON: absentJSON{Action: "withdraw", Changed: []string{}, Client: cl.ID(), ClientName: jsonString(n.name), Family: family, Prefix: prefix}})
+		if err != nil {
+			return err
+		}
+	}
+	text := fmt.Sprintf("%s on %s", plural(len(routes), "route"), plural(with, "client"))
+	if without > 0 {
+		text += fmt.Sprintf(", %s without", plural(without, "client"))
+	}
+	if limited {
+		text += " (limit reached, there are more)"
+	}
+	return c.out.Trailer(text)
+}
+
+// commonest is a route with the attributes that most have.
+func commonest(routes []heldRoute) *heldRoute {
+	counts := make(map[string]int)
+	var best *heldRoute
+	for i := range routes {
+		counts[string(routes[i].Record)]++
+	}
+	for i := range routes {
+		if best == nil || counts[string(routes[i].Record)] > counts[string(best.Record)] {
+			best = &routes[i]
+		}
+	}
+	return best
+}

@@ -1,0 +1,175 @@
+package command
+
+import (
+	"context"
+	"encoding/hex"
+
+	"bmp/engine/client"
+	"bmp/proto/bmp"
+	"bmp/proto/filter"
+)
+
+// defaultMessages is how many messages are shown where `last` does not say.
+const defaultMessages = 50
+
+// messageJSON is a message in show client X messages | json; detail and hex add keys.
+type messageJSON struct {
+	Time       any    `json:"time"`
+	RouterTime any    `json:"router_time"`
+	Type       string `json:"type"`
+	Peer       any    `json:"peer"` // an address; null for Loc-RIB and messages without a peer
+	View       any    `json:"view"`
+	Summary    string `json:"summary"`
+	Announced  int    `json:"announced"`
+	Withdrawn  int    `json:"withdrawn"`
+	Bytes      int    `json:"bytes"`
+
+	Routes *[]messageRoute `json:"routes,omitempty"`
+	Body   *[]nameValue    `json:"body,omitempty"`
+	Hex    *string         `json:"hex,omitempty"`
+}
+
+// nameValue is one decoded field: a list of them, because names repeat and
+// their order says something.
+type nameValue struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// messageForm is how messages are to be shown.
+type messageForm struct{ detail, hex, json, text bool }
+
+func (c *call) messageForm() messageForm {
+	f := messageForm{detail: c.m.Has("detail"), hex: c.m.Has("hex")}
+	f.text, f.json = c.out.Needs()
+	return f
+}
+
+// messageRecord makes a row, a paragraph or JSON of a message.
+func (c *call) messageRecord(m *client.Message, f messageForm) filter.Record {
+	maxRoutes := shownRoutes
+	if f.detail {
+		maxRoutes = 1 << 20
+	}
+	d := decodeMessage(m, maxRoutes)
+	peer := m.PeerName
+	if peer == "" {
+		peer = "-"
+	}
+	typ := m.Type.Word()
+	summary := d.summary
+	if m.HasView {
+		summary = m.View.String() + " " + summary
+	}
+	var rec filter.Record
+	if f.text {
+		rec.Cells = []string{c.clock(m.Time), typ, peer, summary}
+		if f.detail || f.hex {
+			rec.Lines = c.messageLines(m, &d, f, c.clock(m.Time)+"  "+typ+"  "+peer+"  "+summary)
+		}
+	}
+	if f.json {
+		j := messageJSON{Time: c.time(m.Time), RouterTime: c.time(m.RouterTime), Type: m.Type.String(), Peer: addrJSON(d.peer),
+			Summary: d.summary, Announced: m.Announced, Withdrawn: m.Withdrawn, Bytes: len(m.Raw)}
+		if m.HasView {
+			j.View = m.View.Key()
+		}
+		if f.detail {
+			routes, body := orEmpty(d.routes), make([]nameValue, len(d.body))
+			for i, b := range d.body {
+				body[i] = nameValue{b.name, b.value}
+			}
+			j.Routes, j.Body = &routes, &body
+		}
+		if f.hex {
+			h := hex.EncodeToString(m.Raw)
+			j.Hex = &h
+		}
+		rec.JSON = j
+	}
+	return rec
+}
+
+// messageLines is the paragraph of `detail` and `hex`.
+func (c *call) messageLines(m *client.Message, d *decodedMessage, f messageForm, title string) []string {
+	lines := []string{title}
+	if f.detail {
+		for _, b := range d.body {
+			lines = append(lines, "  "+pad(b.name, 22)+": "+b.value)
+		}
+		for _, r := range d.routes {
+			text := "  " + pad(r.Action, 22) + ": " + r.Family + " "
+			if rd, ok := r.RD.(string); ok {
+				text += rd + ":"
+			}
+			text += r.Prefix
+			if id, ok := r.PathID.(uint32); ok {
+				text += " path-id " + count(int(id))
+			}
+			lines = append(lines, text)
+		}
+	}
+	if f.hex {
+		lines = append(lines, hexLines(m.Raw, "  ")...)
+	}
+	return append(lines, "")
+}
+
+func showMessages(ctx context.Context, c *call) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	q := client.MessageQuery{Last: defaultMessages}
+	if c.m.Value("peer") != "" {
+		p, err := findPeer(cl, c.m.Value("peer"))
+		if err != nil {
+			return err
+		}
+		q.Peer = p.ID
+	}
+	if n, ok := c.m.Number("last"); ok {
+		if n == 0 {
+			return c.invalid("last", "a number of messages, 1 or more")
+		}
+		q.Last = int(min(n, 1<<20))
+	}
+	if text := c.m.Value("type"); text != "" {
+		q.OfType, q.Type = true, unknownType
+		if t, ok := bmp.ParseMessageType(text); ok {
+			q.Type = t
+		}
+	}
+	form := c.messageForm()
+	if err := c.out.Columns(filter.Column{Name: "Time", Width: 12}, filter.Column{Name: "Type", Width: 17}, filter.Column{Name: "Peer", Width: 15},
+		filter.Column{Name: "Message", Key: "summary"}); err != nil {
+		return err
+	}
+	shown := 0
+	ring, err := cl.Messages(ctx, q, func(m *client.Message) error {
+		shown++
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return c.out.Record(c.messageRecord(m, form))
+	})
+	if err != nil {
+		return err
+	}
+	text := plural(shown, "message")
+	if ring.Dropped > 0 {
+		text += "; " + formatCount(ring.Dropped, 1) + " older ones are no longer kept"
+	}
+	return c.out.Trailer(text)
+}
+
+// unknownType stands for all types that BMP does not have.
+const unknownType bmp.MessageType = 255
+
+// typeMatch tests for a message type by its word; unknown is every type that BMP does not have.
+func typeMatch(word string) func(bmp.MessageType) bool {
+	if t, ok := bmp.ParseMessageType(word); ok {
+		return func(x bmp.MessageType) bool { return x == t }
+	}
+	return func(x bmp.MessageType) bool { return !x.Known() }
+}
