@@ -91,7 +91,10 @@ func BenchmarkParse(b *testing.B) {
 	var p Parser
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		if _, err := p.Parse(frames[i%len(frames)]); err != nil {
+		if i == len(frames) {
+			i = 0
+		}
+		if _, err := p.Parse(frames[i]); err != nil {
 			b.Fatal(err)
 		}
 	}
