@@ -305,6 +305,14 @@ func (d *dict) grow(s *Store, id uint32) bool {
 	return true
 }
 
+// outlive keeps the time of change of a number that will be found no more. It comes before the number is taken out of the hash table:
+// whoever finds no number asks d.dropped.
+func (d *dict) outlive(s *Store, id uint32) {
+	d.mu.Lock()
+	d.dropped = max(d.dropped, atomic.LoadUint32(&d.columns(s, id)[blockIDs+id%blockIDs]))
+	d.mu.Unlock()
+}
+
 // bury puts live numbers that cannot be found any more in limbo.
 func (d *dict) bury(s *Store, ids []uint32) {
 	if len(ids) == 0 {
@@ -354,7 +362,6 @@ func (d *dict) unnumber(s *Store, id uint32) {
 		s.keyMu.Unlock()
 	}
 	d.setState(s, id, stateFree)
-	d.dropped = max(d.dropped, atomic.LoadUint32(&c[blockIDs+id%blockIDs]))
 	d.clearPresence(s, id)
 	d.free = append(d.free, id)
 }

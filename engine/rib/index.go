@@ -58,8 +58,10 @@ func (d *dict) sorted(ctx context.Context, s *Store) (*indexSnap, error) {
 	x.pending = nil
 	x.addMu.Unlock()
 	snap := x.snap.Load()
-	if !built {
+	if snap == nil {
 		snap = &indexSnap{}
+	}
+	if !built {
 		fresh = append(fresh, d.all(s)...)
 	}
 	if len(fresh) == 0 {

@@ -298,7 +298,14 @@ func (w *sweeper) unlink() {
 		m := d.marks.Load()
 		var dead []uint32
 		for i := range d.shard {
-			d.shard[i].sweep(s, func(slot uint64) bool { return !m.has(uint32(slot & idMax)) }, func(slot uint64) {
+			d.shard[i].sweep(s, func(slot uint64) bool {
+				id := uint32(slot & idMax)
+				if m.has(id) {
+					return false
+				}
+				d.outlive(s, id)
+				return true
+			}, func(slot uint64) {
 				dead = append(dead, uint32(slot&idMax))
 			})
 		}
