@@ -222,3 +222,53 @@ func (d *decoder) sequence(s string) []rune {
 	}
 	return nil
 }
+
+// next takes one key without waiting: a run of printable runes, or a single
+// control key, or a whole escape sequence. Empty: there is none, or no line is
+// being read.
+func (k *keys) next() []rune {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.reading {
+		return nil
+	}
+	if len(k.injected) > 0 {
+		r := k.injected[0]
+		k.injected = k.injected[1:]
+		return []rune{r}
+	}
+	n := keyLength(k.typed)
+	key := append([]rune(nil), k.typed[:n]...)
+	k.typed = k.typed[n:]
+	return key
+}
+
+// keyLength is how many of the runes typed make the first key.
+func keyLength(typed []rune) int {
+	if len(typed) == 0 {
+		return 0
+	}
+	text := func(r rune) bool { return r >= 32 && r != 127 && r != '?' && (r < firstPrivate || r > lastPrivate) }
+	if typed[0] == 27 && len(typed) > 2 && (typed[1] == '[' || typed[1] == 'O') {
+		for i := 2; i < len(typed); i++ {
+			if typed[i] >= 0x40 && typed[i] <= 0x7e {
+				return i + 1
+			}
+		}
+	}
+	if typed[0] == 27 && len(typed) > 1 && typed[1] != 27 {
+		return 2
+	}
+	n := 1
+	for text(typed[0]) && n < len(typed) && text(typed[n]) {
+		n++
+	}
+	return n
+}
+
+// atEnd reports whether nothing more will come.
+func (k *keys) atEnd() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.ended && len(k.typed) == 0
+}

@@ -28,14 +28,12 @@ type Readline struct {
 
 	out *lineWriter
 
-	resize   func()        // of the library: takes the new width
-	pending  chan []byte   // lines to show above, handed to the library's goroutine
-	shown    chan struct{} // ... which says when they are
-	history  int           // lines in the library's history
-	typed    string        // a line given up half typed, for the next ReadLine
-	told     bool          // ReadLine has returned the end of input
-	finished chan struct{} // closed by Close
-	ended    chan struct{} // closed when the library has met the end of input
+	resize  func()        // of the library: takes the new width
+	events  handOff       // lines to show above, for the library's goroutine
+	history int           // lines in the library's history
+	typed   string        // a line given up half typed, for the next ReadLine
+	told    bool          // ReadLine has returned the end of input
+	ended   chan struct{} // closed when the library has met the end of input
 
 	// The library's goroutine tells its listener of the key that ended a line
 	// when ReadLine may have begun the next.
@@ -74,8 +72,7 @@ func NewReadline(o ReadlineOptions) (*Readline, error) {
 	if o.History == nil {
 		o.History = &History{}
 	}
-	e := &Readline{o: o, keys: newKeys(o.In), out: &lineWriter{w: tmuxWriter{o.Out}}, pending: make(chan []byte, 1), shown: make(chan struct{}),
-		finished: make(chan struct{}), ended: make(chan struct{})}
+	e := &Readline{o: o, keys: newKeys(o.In), out: &lineWriter{w: tmuxWriter{o.Out}}, events: newHandOff(), ended: make(chan struct{})}
 	lib, err := readline.NewEx(&readline.Config{
 		Stdin: e.keys, Stdout: e.out, Stderr: e.out,
 		AutoComplete:           completer{e},
@@ -136,7 +133,7 @@ func (e *Readline) watchSize() {
 				return
 			}
 			e.keys.inject(runeResize)
-		case <-e.finished:
+		case <-e.events.closed:
 			return
 		}
 	}
@@ -155,7 +152,7 @@ func (e *Readline) ReadLine(ctx context.Context, prompt string) (string, error) 
 	e.begin(ctx, prompt, typed)
 	line, err := e.lib.ReadlineWithDefault(typed)
 	e.keys.stop()
-	e.drain()
+	e.out.writeLines(e.events.take())
 	switch {
 	case ctx.Err() != nil && err != nil:
 		e.typed = line
@@ -212,29 +209,7 @@ func (e *Readline) Async() io.Writer { return e.queue }
 // showAsync is called by the queue's goroutine: it hands the lines to the
 // library's goroutine while a line is being read, and writes them otherwise.
 func (e *Readline) showAsync(text []byte) {
-	e.pending <- text
-	if e.keys.inject(runeAsync) {
-		select {
-		case <-e.shown:
-			return
-		case <-e.finished:
-		}
-	}
-	e.drain()
-}
-
-// drain writes lines that nobody has shown. Of two that drain at once, one
-// finds nothing.
-func (e *Readline) drain() {
-	select {
-	case text := <-e.pending:
-		e.out.writeLines(text)
-		select {
-		case e.shown <- struct{}{}:
-		default:
-		}
-	default:
-	}
+	e.events.give(text, func() bool { return e.keys.inject(runeAsync) }, e.out.writeLines)
 }
 
 // Size implements Editor.
@@ -255,7 +230,7 @@ func (e *Readline) Suspend() (resume func()) {
 func (e *Readline) Close() error {
 	var err error
 	e.once.Do(func() {
-		close(e.finished)
+		close(e.events.closed)
 		e.queue.close()
 		e.endLibrary()
 		err = e.lib.Close()
@@ -323,14 +298,8 @@ func (e *Readline) filter(r rune) (rune, bool) {
 		}
 		return r, true
 	case runeAsync:
-		select {
-		case text := <-e.pending:
+		if text := e.events.take(); text != nil {
 			e.above(text)
-			select {
-			case e.shown <- struct{}{}:
-			case <-e.finished:
-			}
-		default:
 		}
 		return 0, false
 	case runeResize:

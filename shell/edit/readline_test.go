@@ -273,6 +273,7 @@ func TestReadlineManyEvents(t *testing.T) {
 		s.typeKeys(k)
 	}
 	<-done
+	s.until("the line", func(text string) bool { return strings.HasSuffix(text, "bmp# show clients") })
 	fmt.Fprintln(r.ed.Async(), "last event")
 	s.until("the last event and the line", func(text string) bool {
 		return strings.HasSuffix(text, "last event\nbmp# show clients")
