@@ -69,7 +69,7 @@ func readData(t *testing.T, path string) []byte {
 }
 
 // startStation starts a station on a free loopback port, which the end of the test stops.
-func startStation(t *testing.T, change func(*Options)) *Station {
+func startStation(t testing.TB, change func(*Options)) *Station {
 	t.Helper()
 	o := Options{Listen: []listen.Spec{{Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1})}}, MemoryLimit: -1}
 	if change != nil {
@@ -101,7 +101,7 @@ func startStation(t *testing.T, change func(*Options)) *Station {
 func (s *Station) address() string { return s.Listeners()[0].Addr().String() }
 
 // until waits for a condition.
-func until(t *testing.T, what string, cond func() bool) {
+func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -117,7 +117,7 @@ func until(t *testing.T, what string, cond func() bool) {
 }
 
 // dial connects to the station as a router, from an address of 127.0.0.0/8.
-func dial(t *testing.T, s *Station, from string) net.Conn {
+func dial(t testing.TB, s *Station, from string) net.Conn {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
 	c, err := d.Dial("tcp", s.address())
@@ -129,7 +129,7 @@ func dial(t *testing.T, s *Station, from string) net.Conn {
 }
 
 // replay sends a stream as one session and waits until the station has read it to its end.
-func replay(t *testing.T, s *Station, stream []byte) *client.Client {
+func replay(t testing.TB, s *Station, stream []byte) *client.Client {
 	t.Helper()
 	before := len(s.Clients())
 	conn := dial(t, s, "127.0.0.1")

@@ -83,17 +83,22 @@ func (s *Session) dispatch(m bmp.Message, p *peer) {
 	}
 }
 
+// recentPeers is how many places a session has for the peers it met last: routers send the messages of a few peers in
+// turns, and to find a peer in the map costs as much as to apply a route.
+const recentPeers = 16
+
 // peerOf finds the peer of a header, or makes one that is unannounced.
 func (s *Session) peerOf(h *bmp.PerPeerHeader) *peer {
 	k := keyOf(h)
-	if s.lastPeer != nil && s.lastKey == k {
-		return s.lastPeer
+	place := &s.recent[(h.AS^uint32(h.BGPID[3])^uint32(h.Distinguisher))%recentPeers]
+	if p := *place; p != nil && p.key == k {
+		return p
 	}
 	p := s.client.byKey[k]
 	if p == nil {
 		p = s.client.addPeer(k, h, s.now)
 	}
-	s.lastPeer, s.lastKey = p, k
+	*place = p
 	return p
 }
 

@@ -66,8 +66,7 @@ type Session struct {
 	nlri     bgp.NLRI
 	record   []byte
 	extra    []byte
-	lastPeer *peer
-	lastKey  peerKey
+	recent   [recentPeers]*peer
 	mark     entry // what the ring keeps of the message
 	changed  change
 }

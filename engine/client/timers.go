@@ -102,12 +102,10 @@ func (s *Session) dropUnconfirmed() {
 		if p.session == s.number {
 			continue
 		}
-		if s.lastPeer == p {
-			s.lastPeer = nil
-		}
 		routes += c.dropPeer(p)
 		peers++
 	}
+	clear(s.recent[:])
 	if peers > 0 {
 		c.publish(event.Event{
 			Time: s.time, Kind: event.PeerChange, Console: true, Live: true,
