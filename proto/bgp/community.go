@@ -199,7 +199,7 @@ func ExtCommunityText(c [8]byte) string {
 
 func bandwidth(c [8]byte) string {
 	f := math.Float32frombits(binary.BigEndian.Uint32(c[4:]))
-	return fmt.Sprintf("link-bandwidth %d:%s", binary.BigEndian.Uint16(c[2:]), strconv.FormatFloat(float64(f), 'g', -1, 32))
+	return fmt.Sprintf("link-bandwidth %d:%s", binary.BigEndian.Uint16(c[2:]), strconv.FormatFloat(float64(f), 'f', -1, 32))
 }
 
 // evpnCommunity writes those of RFC 7432, 8365, 9135 and 8584.
@@ -237,7 +237,7 @@ func evpnCommunity(c [8]byte) string {
 
 // flowAction writes the FlowSpec actions of RFC 8955, Section 7, and the redirect of draft-ietf-idr-flowspec-redirect-ip.
 func flowAction(c [8]byte) string {
-	number := strconv.FormatFloat(float64(math.Float32frombits(binary.BigEndian.Uint32(c[4:]))), 'g', -1, 32)
+	number := strconv.FormatFloat(float64(math.Float32frombits(binary.BigEndian.Uint32(c[4:]))), 'f', -1, 32)
 	switch {
 	case c[1] == 0x06 && c[0] == extGeneric:
 		return fmt.Sprintf("traffic-rate %d:%s", binary.BigEndian.Uint16(c[2:]), number)

@@ -62,11 +62,11 @@ func (n *NLRI) stepEVPN(b []byte) bool {
 			n.maskEVPN(int(v[22]))
 		}
 	case evpnSMET, evpnJoinSync:
-		if end := smetLen(v, k[0]); end+1 == len(v) {
+		if end := smetLen(v, k[0]); end > 0 && end+1 == len(v) {
 			n.cutEVPN(k, end, end)
 		}
 	case evpnLeaveSync:
-		if end := smetLen(v, k[0]); end+6 == len(v) {
+		if end := smetLen(v, k[0]); end > 0 && end+6 == len(v) {
 			n.cutEVPN(k, end, end)
 		}
 	}

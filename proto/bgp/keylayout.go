@@ -12,7 +12,7 @@ import (
 
 // text writes the fields of a key. It is false when the key is not laid out so.
 func (l layout) text(f Family, key []byte) (string, bool) {
-	if l.fields == "" || len(key) < l.header {
+	if l.fields == "" || len(key) < l.header || !l.lengthOK(f, key) {
 		return "", false
 	}
 	var out []string
@@ -74,6 +74,17 @@ func (l layout) text(f Family, key []byte) (string, bool) {
 		return "", false
 	}
 	return "[" + strings.Join(out, "]:[") + "]", true
+}
+
+// lengthOK checks the length in the header of a key: no other may give the same text.
+func (l layout) lengthOK(f Family, key []byte) bool {
+	switch f.shape() {
+	case shapeEVPN, shapeTLV, shapeMUP:
+		return int(key[l.header-1]) == len(key)-l.header
+	case shapeBits8:
+		return int(key[0]) == 8*(len(key)-1)
+	}
+	return true
 }
 
 func addrLen(f Family) int {
@@ -150,8 +161,11 @@ func parseLayout(f Family, rd RD, s string) ([]byte, error) {
 		}
 	}
 	l := layoutOf(f, key)
-	if f.shape() == shapeLen2 { // the layout of VPLS depends on the length of the key
-		l = layoutOf(f, make([]byte, map[bool]int{true: 14, false: 12}[len(words) == 3]))
+	if f.shape() == shapeLen2 { // told apart by the length of the key, which is not there yet
+		l = layout{0, -1, "Ra"}
+		if len(words) == 3 {
+			l.fields = "Rhhh"
+		}
 	}
 	next := func() string {
 		if len(words) == 0 {

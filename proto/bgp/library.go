@@ -7,8 +7,8 @@ import (
 	gobgp "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
 
-// What GoBGP's packet library decodes for showing: FlowSpec and BGP-LS NLRI, and the attributes Tunnel Encapsulation,
-// BGP-LS and Prefix-SID. It gets nothing whose outer lengths were not checked here, and it is asked when somebody looks,
+// What GoBGP's packet library decodes for showing: FlowSpec and BGP-LS NLRI, and the attributes Tunnel Encapsulation
+// and BGP-LS. It gets nothing whose outer lengths were not checked here, and it is asked when somebody looks,
 // never while messages come in.
 
 // libraryKey writes a FlowSpec or BGP-LS key; "" when the library does not know the family or cannot decode it.
@@ -56,5 +56,11 @@ func libraryAttr(it *attrs) string {
 	if err != nil || p.DecodeFromBytes(it.whole) != nil {
 		return ""
 	}
-	return clean(p.String())
+	s := p.String()
+	for _, wrap := range [...]string{"{LsAttributes: ", "{TunnelEncap: "} {
+		if in, ok := strings.CutPrefix(s, wrap); ok {
+			s = strings.TrimSpace(strings.TrimSuffix(in, "}"))
+		}
+	}
+	return clean(s)
 }

@@ -71,6 +71,16 @@ func (n *NLRI) Reset(f Family, addPath, withdraw bool, field []byte) {
 
 // Next moves to the next NLRI. It is false at the end and after an error.
 func (n *NLRI) Next() bool {
+	// The plain prefix, most of what there is: everything else about it, errors included, is for step.
+	if i := n.next; n.shape == shapePrefix && !n.addPath && i < len(n.field) {
+		bits := int(n.field[i])
+		end := i + 1 + (bits+7)>>3
+		if bits <= n.max && end <= len(n.field) && (bits&7 == 0 || n.field[end-1]&(0xff>>(bits&7)) == 0) {
+			n.at, n.next = i, end
+			n.Key = n.field[i:end]
+			return true
+		}
+	}
 	if n.next >= len(n.field) {
 		return false
 	}

@@ -153,7 +153,9 @@ func attributeText(it *attrs, f Family, as4 bool) string {
 		return fmt.Sprintf("mode %d discriminator %d", v[0], binary.BigEndian.Uint32(v[1:]))
 	case AttrAttrSet:
 		return attrSetText(v, f)
-	case AttrTunnelEncap, AttrBGPLS, AttrPrefixSID:
+	case AttrPrefixSID:
+		return prefixSIDText(v)
+	case AttrTunnelEncap, AttrBGPLS:
 		return libraryAttr(it)
 	}
 	return ""
@@ -240,6 +242,56 @@ func nextHopCapabilityText(v []byte) string {
 		v = v[n:]
 	}
 	return s
+}
+
+// prefixSIDText writes the TLVs of a Prefix-SID, {type 1, length 2, value}: label index and SRGB (RFC 8669), SRv6 services
+// (RFC 9252). Those of other types or lengths are hex.
+func prefixSIDText(v []byte) string {
+	var all []string
+	for len(v) >= 3 && 3+int(binary.BigEndian.Uint16(v[1:])) <= len(v) {
+		t, b := v[0], v[3:3+int(binary.BigEndian.Uint16(v[1:]))]
+		v = v[3+len(b):]
+		switch {
+		case t == 1 && len(b) == 7: // reserved 1, flags 2, index 4
+			all = append(all, fmt.Sprintf("label-index %d", binary.BigEndian.Uint32(b[3:])))
+		case t == 3 && len(b) >= 8 && (len(b)-2)%6 == 0: // flags 2, {base 3, range 3}
+			for r := range slices.Chunk(b[2:], 6) {
+				all = append(all, fmt.Sprintf("srgb %d-%d", u24(r), u24(r)+u24(r[3:])-1))
+			}
+		case (t == 5 || t == 6) && len(b) >= 1:
+			all = append(all, srv6Text(map[uint8]string{5: "srv6-l3", 6: "srv6-l2"}[t], b[1:]))
+		default:
+			all = append(all, fmt.Sprintf("tlv-%d 0x%x", t, b))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func u24(b []byte) uint32 { return uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(b[2]) }
+
+// srv6Text writes the sub-TLVs of an SRv6 service, {type 1, length 2, value}. SID Information is {reserved 1, SID 16, flags
+// 1, behavior 2, reserved 1, sub-sub-TLVs}; SID Structure has the lengths of block, node, function and argument, and the
+// length and offset of what is transposed into the label.
+func srv6Text(name string, v []byte) string {
+	for len(v) >= 3 && 3+int(binary.BigEndian.Uint16(v[1:])) <= len(v) {
+		t, b := v[0], v[3:3+int(binary.BigEndian.Uint16(v[1:]))]
+		v = v[3+len(b):]
+		if t != 1 || len(b) < 21 {
+			name += fmt.Sprintf(" sub-tlv-%d 0x%x", t, b)
+			continue
+		}
+		name += fmt.Sprintf(" sid %s behavior %d", addrText(b[1:17]), binary.BigEndian.Uint16(b[18:]))
+		switch s := b[21:]; {
+		case len(s) == 9 && s[0] == 1 && s[1] == 0 && s[2] == 6:
+			name += fmt.Sprintf(" structure %d:%d:%d:%d transposed %d:%d", s[3], s[4], s[5], s[6], s[7], s[8])
+		case len(s) > 0:
+			name += fmt.Sprintf(" 0x%x", s)
+		}
+	}
+	if len(v) > 0 {
+		name += fmt.Sprintf(" 0x%x", v)
+	}
+	return name
 }
 
 // dPathText writes a D-PATH: segments of {count 1, count domains of 6 bytes, SAFI 1}.

@@ -75,7 +75,7 @@ func (u *Update) fail(class ErrorClass, attr uint8, off int, reason string, valu
 // apart: there are no sections then. Everything else that is wrong is in Malformed; the error, too. It does not look
 // into the NLRI: an NLRI iterator does.
 func (u *Update) Parse(pdu []byte, ctx Context) error {
-	*u = Update{Context: ctx, PDU: pdu}
+	u.reset(pdu, ctx)
 	if !headerOK(pdu) {
 		u.fail(SessionReset, 0, 0, "header: "+headerError(pdu).Error(), -1)
 		return u.Malformed
@@ -113,6 +113,28 @@ func (u *Update) Parse(pdu []byte, ctx Context) error {
 		}
 	}
 	return nil
+}
+
+// reset is *u = Update{Context: ctx, PDU: pdu} but for what the flags say is not set: clearing all of it takes a third
+// of Parse.
+func (u *Update) reset(pdu []byte, ctx Context) {
+	u.Context, u.PDU = ctx, pdu
+	u.Withdrawn, u.Attrs, u.NLRI, u.path = nil, nil, nil, nil
+	if u.HasReach {
+		u.HasReach = false
+		u.Reach.Family, u.Reach.NextHop, u.Reach.NLRI = Family{}, nil, nil
+		u.reachAttr = [2]int{}
+	}
+	if u.HasUnreach {
+		u.HasUnreach = false
+		u.Unreach.Family, u.Unreach.NLRI = Family{}, nil
+		u.unreachAttr = [2]int{}
+	}
+	if u.dropped {
+		u.dropped, u.drop = false, [4]uint64{}
+	}
+	u.EoR, u.EoRFamily = false, Family{}
+	u.Malformed = nil
 }
 
 // walk goes over the path attributes.
