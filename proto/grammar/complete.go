@@ -148,8 +148,10 @@ func (p *position) values() []pick {
 func (p *position) live(ctx context.Context, v pick, env *Env) []Candidate {
 	var list []Candidate
 	if v.edge.kind.Name == "COLUMN" {
+		// A list with commas: the last name is the one to complete.
+		typed := p.partial.text[:strings.LastIndexByte(p.partial.text, ',')+1]
 		for _, c := range p.columns {
-			list = append(list, Candidate{Text: c})
+			list = append(list, Candidate{Text: typed + strings.ReplaceAll(c, " ", "-")})
 		}
 	} else if env.Values != nil {
 		list = env.Values(ctx, v.edge.kind.Name, p.partial.text, p.tree.matchOf(v.state.thread))

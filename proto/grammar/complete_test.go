@@ -49,6 +49,7 @@ func TestComplete(t *testing.T) {
 		{"show clients | ", "columns count include sort", "", 16, 0},
 		{"show clients | co", "columns count", "co", 16, 2},
 		{"show clients | sort U", "Uptime", "Uptime", 21, 1},
+		{"show clients | columns Name,U", "Name,Uptime", "Name,Uptime", 24, 6},
 		{"show clients | count | sort ", "ID Uptime Name", "", 29, 0},
 		{"show clients | include -", "-i -q", "-", 24, 1},
 		{"watch every 2s show cl", "client clients", "client", 21, 2},
