@@ -64,6 +64,15 @@ func (p *bigPage) probe(i uint32, shift uint, want uint64) (slot uint64, next ui
 	}
 }
 
+// touch loads the first slot that find will look at, into the cache.
+func (x *slots) touch(s *Store, slot uint64) uint64 {
+	d := x.dir.Load()
+	if d == nil {
+		return 0
+	}
+	return atomic.LoadUint64(&s.big.big(atomic.LoadUint32(&d.pages[d.index(slot)]))[slotStart(slot)])
+}
+
 // put stores a slot in a page that has room.
 func (p *bigPage) put(slot uint64) {
 	i := slotStart(slot)

@@ -55,6 +55,7 @@ type batch struct {
 	recs  []staged
 	bytes []byte // of keys and records
 
+	touched uint64               // keeps the loads that bring slots into the cache from being dropped
 	add     []entry              // to be inserted into the tree of the run's table
 	places  [2 * batchOps]uint16 // hash table of 1 + place in add
 	scratch []entry
@@ -64,6 +65,7 @@ type batch struct {
 type op struct {
 	t       *Table
 	word    uint64 // IPv4: word4 of the key; else offset<<32 | length in batch.bytes
+	tag     uint64 // dict.tag of the key
 	path    uint32
 	rec     int32 // in batch.recs; -1 withdraws
 	tick    uint32
@@ -163,9 +165,14 @@ func (w *Writer) Flush() {
 	} else {
 		for i := range b.recs {
 			r := &b.recs[i]
+			b.touched += s.attrs.shard[r.hash>>hashShard].touch(s, r.hash<<attrShift)
+		}
+		for i := range b.recs {
+			r := &b.recs[i]
 			r.id = s.attrs.intern(s, r.hash, b.bytes[r.from:r.to])
 		}
 		b.number(s)
+		b.touch(s)
 		departed := int64(0)
 		for i := 0; i < len(b.ops); {
 			j := i + 1
@@ -226,11 +233,45 @@ func (b *batch) number(s *Store) {
 		if d.shape != shapeIPv4 {
 			key = b.key(o)
 		}
-		tag := d.tag(key, o.word)
+		o.tag = d.tag(key, o.word)
+		b.touched += d.shard[o.tag%shards].touch(s, o.tag<<idBits)
+	}
+	for i := range b.ops {
+		o := &b.ops[i]
+		if o.invalid {
+			continue
+		}
+		d := &o.t.family.dict
+		var key []byte
+		if d.shape != shapeIPv4 {
+			key = b.key(o)
+		}
+		tag := o.tag
 		if o.rec >= 0 && b.recs[o.rec].id != 0 {
 			o.id = d.intern(s, tag, key, o.word)
 		} else {
 			o.id = d.get(s, tag, key)
+		}
+	}
+}
+
+// touch brings the cells of dense tables into the cache, and what a change of them will need. It takes no lock on the tables: what it
+// loads is looked at again.
+func (b *batch) touch(s *Store) {
+	for i := range b.ops {
+		o := &b.ops[i]
+		r := o.t.root.Load()
+		if o.id == 0 || r == nil || !r.isDense() {
+			continue
+		}
+		n := r.page(o.id)
+		if n == 0 {
+			continue
+		}
+		c := atomic.LoadUint64(&s.big.big(n)[o.id%blockIDs])
+		b.touched += c
+		if c != 0 {
+			b.touched += uint64(atomic.LoadUint32(&o.t.family.dict.columns(s, o.id)[blockIDs+o.id%blockIDs]))
 		}
 	}
 }

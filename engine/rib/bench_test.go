@@ -1,0 +1,341 @@
+package rib
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bmp/proto/bgp"
+)
+
+// Sizes of the benchmarks. The large ones are run by hand: RIB_PEERS=100 go test -bench 'Full' -benchtime 1x -timeout 1h.
+func benchSize(name string, small int) int {
+	if v, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return v
+	}
+	return small
+}
+
+// stream is one peer's initial dump as the store sees it: UPDATEs of about three prefixes with one record.
+type stream struct {
+	recs    []byte // length 2, record
+	updates []streamUpdate
+	keys    []byte // 5 bytes: bits, address
+}
+
+type streamUpdate struct {
+	rec  uint32 // offset in recs
+	keys uint8
+}
+
+func (s *stream) record(u streamUpdate) []byte {
+	n := binary.LittleEndian.Uint16(s.recs[u.rec:])
+	return s.recs[u.rec+2:][:n]
+}
+
+// generator makes the synthetic full tables of the published measurements: prefixes of which each peer announces 95 %, 60 % of them
+// /24; one attribute set for about 6 prefixes, random bytes of 75 on average; half of the sets are shared among 10 peers; the order of sets
+// differs from peer to peer.
+type generator struct {
+	prefixes []uint64 // address << 8 | bits
+	keys     [][]byte
+	order    []uint32
+	sharing  bool
+	out      stream
+}
+
+const perSet = 6
+
+func newGenerator(prefixes int) *generator {
+	g := &generator{sharing: true}
+	r := rand.New(rand.NewPCG(1, 2))
+	seen := make(map[uint64]struct{}, prefixes)
+	for len(g.prefixes) < prefixes {
+		bits := uint64(24)
+		if r.IntN(10) >= 6 {
+			bits = 12 + r.Uint64N(12)
+		}
+		p := uint64(r.Uint32())>>(32-bits)<<(32-bits)<<8 | bits
+		if _, ok := seen[p]; !ok {
+			seen[p] = struct{}{}
+			g.prefixes = append(g.prefixes, p)
+		}
+	}
+	g.order = make([]uint32, (prefixes+perSet-1)/perSet)
+	for i := range g.order {
+		g.order[i] = uint32(i)
+	}
+	return g
+}
+
+// key is the canonical key of prefix i.
+func (g *generator) key(i int) []byte { return key4(int(g.prefixes[i]&0xff), uint32(g.prefixes[i]>>8)) }
+
+// appendRecord makes the record of one set: 50 to 100 bytes.
+func appendRecord(dst []byte, seed uint64) []byte {
+	x := seed*0x9e3779b97f4a7c15 + 0x632be59bd9b4e019
+	next := func() uint64 {
+		x ^= x >> 30
+		x *= 0xbf58476d1ce4e5b9
+		x ^= x >> 27
+		x *= 0x94d049bb133111eb
+		x ^= x >> 31
+		return x
+	}
+	hops, comms := 2+int(next()%7), int(next()%8)
+	dst = append(dst, 1, 0x40, 1, 1, 0, 0x40, 2, byte(2+4*hops), 2, byte(hops))
+	for range hops {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(next()%70000))
+	}
+	dst = append(dst, 0x40, 3, 4, 10, 0, byte(seed>>8%16), byte(seed%250), 0x40, 5, 4, 0, 0, 0, 100)
+	dst = append(dst, 0xc0, 8, byte(8+4*comms))
+	for range 2 + comms {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(next()))
+	}
+	return dst
+}
+
+// peer makes the stream of a peer. version changes all attribute sets.
+func (g *generator) peer(p, version int) *stream {
+	r := rand.New(rand.NewPCG(uint64(p), 7))
+	r.Shuffle(len(g.order), func(i, j int) { g.order[i], g.order[j] = g.order[j], g.order[i] })
+	s := &g.out
+	s.recs, s.updates, s.keys = s.recs[:0], s.updates[:0], s.keys[:0]
+	for _, set := range g.order {
+		group := uint64(p)<<40 | 1<<63
+		if g.sharing && set%2 == 0 {
+			group = uint64(p/10) << 40
+		}
+		at := len(s.recs)
+		s.recs = appendRecord(append(s.recs, 0, 0), group|uint64(version)<<32|uint64(set))
+		binary.LittleEndian.PutUint16(s.recs[at:], uint16(len(s.recs)-at-2))
+		n := 0
+		for i := int(set) * perSet; i < min(int(set+1)*perSet, len(g.prefixes)); i++ {
+			if r.Uint32()%100 < 5 {
+				continue
+			}
+			k := g.prefixes[i]
+			s.keys = append(s.keys, byte(k), byte(k>>32), byte(k>>24), byte(k>>16), byte(k>>8))
+			if n++; n == 3 {
+				s.updates = append(s.updates, streamUpdate{uint32(at), 3})
+				n = 0
+			}
+		}
+		if n > 0 {
+			s.updates = append(s.updates, streamUpdate{uint32(at), uint8(n)})
+		}
+	}
+	return s
+}
+
+// load announces a stream.
+func (s *stream) load(w *Writer, t *Table, now time.Time) (routes int) {
+	keys := s.keys
+	for _, u := range s.updates {
+		rec := s.record(u)
+		for range u.keys {
+			w.Announce(t, keys[:1+(keys[0]+7)/8], 0, rec, now)
+			keys = keys[5:]
+		}
+		routes += int(u.keys)
+	}
+	w.Flush()
+	return routes
+}
+
+// cpu is the CPU time of the process.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// rss is the resident memory of the process.
+func rss() int64 {
+	debug.FreeOSMemory()
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, after, _ := strings.Cut(string(b), "VmRSS:")
+	kib, _ := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
+	return kib << 10
+}
+
+var benchNow = testEpoch.Add(24 * time.Hour)
+
+// fullTables loads n peers and reports what it costs.
+type fullTables struct {
+	s      *Store
+	g      *generator
+	tables []*Table
+	routes int
+	before int64
+}
+
+func loadFull(b *testing.B, peers, prefixes int, sharing bool) *fullTables {
+	g := newGenerator(prefixes)
+	g.sharing = sharing
+	g.peer(0, 0)
+	f := &fullTables{g: g, before: rss()}
+	f.s = testStore(b, Options{})
+	w := f.s.NewWriter()
+	var spent, longest time.Duration
+	runtime.GC()
+	var m0, m1 runtime.MemStats
+	runtime.ReadMemStats(&m0)
+	for p := range peers {
+		s := g.peer(p, 0)
+		t := f.s.NewTable(Owner{Client: uint32(p / 10), Peer: uint32(p), Family: bgp.IPv4Unicast}, false)
+		f.tables = append(f.tables, t)
+		from, wall := cpu(), time.Now()
+		f.routes += s.load(w, t, benchNow)
+		spent += cpu() - from
+		longest = max(longest, time.Since(wall))
+	}
+	runtime.ReadMemStats(&m1)
+	b.ReportMetric(float64(spent.Nanoseconds())/float64(f.routes), "load-ns/route")
+	b.ReportMetric(float64(m1.NumGC-m0.NumGC), "GCs")
+	b.ReportMetric(float64(rss()-f.before)/float64(f.routes), "B/route")
+	b.ReportMetric(float64(f.routes), "routes")
+	st := f.s.Stats()
+	if st.Routes != int64(f.routes) {
+		b.Fatalf("%d routes held, want %d", st.Routes, f.routes)
+	}
+	b.Logf("%d sets: attributes %.2f, index %.2f, cells %.2f, dictionary %.2f, tables %.2f, free %.2f B/route; %d sweeps; longest peer %v; %v",
+		st.AttributeSets, per(st.AttributeBytes, f.routes), per(st.AttributeIndex, f.routes), per(st.CellBytes, f.routes),
+		per(st.DictionaryBytes, f.routes), per(st.TableBytes, f.routes), per(st.FreeBytes+st.QueueBytes, f.routes), st.Sweeps, longest, st.Fallbacks)
+	return f
+}
+
+func per(n int64, routes int) float64 { return float64(n) / float64(routes) }
+
+// BenchmarkFull loads full tables into one store and then asks and changes everything, once each.
+func BenchmarkFull(b *testing.B) {
+	b.ReportAllocs()
+	peers, prefixes := benchSize("RIB_PEERS", 4), benchSize("RIB_PREFIXES", 1_050_000)
+	for range b.N {
+		f := loadFull(b, peers, prefixes, os.Getenv("RIB_UNSHARED") == "")
+		f.questions(b)
+		f.churn(b)
+		f.down(b)
+	}
+}
+
+// timed is the CPU time of fn in ns for each of n.
+func timed(n int, fn func()) float64 {
+	from := cpu()
+	fn()
+	return float64((cpu() - from).Nanoseconds()) / float64(n)
+}
+
+func (f *fullTables) questions(b *testing.B) {
+	ctx := context.Background()
+	r := rand.New(rand.NewPCG(3, 4))
+	found := 0
+	count := func(batch []Route) error { found += len(batch); return nil }
+	ask := func(name string, n int, q func() Query) {
+		found = 0
+		ns := timed(n, func() {
+			for range n {
+				if err := f.s.Query(ctx, q(), count); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.ReportMetric(ns/1000, name+"-us")
+		b.Logf("%s: %.1f us, %.1f routes", name, ns/1000, float64(found)/float64(n))
+	}
+	some := func() []byte { return f.g.key(r.IntN(len(f.g.prefixes))) }
+	ask("exact", 10000, func() Query { return Query{Family: bgp.IPv4Unicast, Match: Exact, Key: some()} })
+	ask("lpm", 10000, func() Query {
+		k := some()
+		return Query{Family: bgp.IPv4Unicast, Match: LPM, Key: append([]byte{32}, append(k[1:], 1, 1, 1, 1)[:4]...)}
+	})
+	ask("longer-first", 1, func() Query { return Query{Family: bgp.IPv4Unicast, Match: Longer, Key: key4(16, 0x0a0a0000)} })
+	ask("longer-16", 1000, func() Query {
+		return Query{Family: bgp.IPv4Unicast, Match: Longer, Key: key4(16, r.Uint32()&0xffff0000)}
+	})
+	ask("walk-peer", 1, func() Query { return Query{Family: bgp.IPv4Unicast, Tables: f.tables[:1]} })
+	start := time.Now()
+	ask("next-hop", 1, func() Query {
+		return Query{Family: bgp.IPv4Unicast, Attrs: func(rec []byte) bool {
+			at := 10 + 4*int(rec[9])
+			return rec[at+3] == 10 && rec[at+5] == 3 && rec[at+6] == 77
+		}}
+	})
+	b.Logf("next hop: wall %v", time.Since(start))
+	ask("count", 1, func() Query { return Query{Family: bgp.IPv4Unicast, Limit: 1} })
+	if t, err := f.s.Count(ctx, Query{Family: bgp.IPv4Unicast}); err != nil || t.Routes != f.routes {
+		b.Fatal(t, err)
+	}
+	// Cancellation.
+	var worst time.Duration
+	for i := range 20 {
+		c, cancel := context.WithCancel(ctx)
+		var at time.Time
+		time.AfterFunc(time.Duration(i)*2*time.Millisecond, func() { at = time.Now(); cancel() })
+		_ = f.s.Query(c, Query{Family: bgp.IPv4Unicast, Attrs: func(rec []byte) bool { return len(rec) == 1 }}, count)
+		if c.Err() != nil {
+			worst = max(worst, time.Since(at))
+		}
+		cancel()
+	}
+	b.ReportMetric(float64(worst.Microseconds())/1000, "cancel-ms")
+}
+
+// churn changes 1 % of the routes of all peers, interleaved: one route of each peer in turn, 3 of a set.
+func (f *fullTables) churn(b *testing.B) {
+	r := rand.New(rand.NewPCG(5, 6))
+	type change struct {
+		key [5]byte
+		n   int
+	}
+	n := max(f.routes/100, 300_000)
+	keys := make([][]byte, n/3+1)
+	recs := make([][]byte, n/3+1)
+	for i := range keys {
+		keys[i] = f.g.key(r.IntN(len(f.g.prefixes)))
+		recs[i] = appendRecord(nil, 1<<62|uint64(i))
+	}
+	w := f.s.NewWriter()
+	ns := timed(n, func() {
+		i := 0
+		for k := range keys {
+			for j := range 3 {
+				if i++; i > n {
+					break
+				}
+				w.Announce(f.tables[(k*3+j)%len(f.tables)], keys[(k+j)%len(keys)], 0, recs[k], benchNow.Add(time.Hour))
+			}
+		}
+		w.Flush()
+	})
+	b.ReportMetric(ns, "churn-ns/change")
+}
+
+func (f *fullTables) down(b *testing.B) {
+	var worst time.Duration
+	from := cpu()
+	n := min(len(f.tables), 10)
+	for _, t := range f.tables[:n] {
+		at := time.Now()
+		t.Clear(benchNow)
+		worst = max(worst, time.Since(at))
+	}
+	b.ReportMetric(float64((cpu()-from).Microseconds())/float64(n)/1000, "down-ms")
+	b.ReportMetric(float64(worst.Microseconds())/1000, "down-worst-ms")
+}
+
+var _ = fmt.Sprint
