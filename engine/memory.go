@@ -83,7 +83,7 @@ const (
 
 // memoryGuard keeps the station below its limit. Of the janitor alone, but for what is in atomics of the Station.
 type memoryGuard struct {
-	routes map[uint32]int // of each client, when last looked
+	routes map[uint32]int // of each client when memory got short; nil before
 	closed time.Time      // when a client was closed last
 	floor  int64          // what was used then
 }
@@ -112,39 +112,36 @@ func (s *Station) guardMemory(now time.Time) {
 		g.routes = nil
 		return
 	}
-	// Growth is counted from below the mark on, so that it is known when it matters.
-	clients := s.Clients()
-	before := g.routes
-	g.routes = make(map[uint32]int, len(clients))
+	// Growth is counted from here on, so that it is known who did it when the limit is reached. Where nobody has grown
+	// the client with the most routes counts.
+	first := g.routes == nil
+	if first {
+		g.routes = make(map[uint32]int)
+	}
 	var worst *client.Client
-	most := math.MinInt
-	for _, c := range clients {
+	most, mostRoutes := -1, -1
+	for _, c := range s.Clients() {
 		t := c.Totals()
-		base, known := before[c.ID()]
-		if !known {
-			base = 0
-		}
 		if !t.Up && t.Routes == 0 {
 			continue
 		}
-		g.routes[c.ID()] = base
-		if before == nil {
+		if first {
 			g.routes[c.ID()] = t.Routes
-			base = 0
 		}
-		if growth := t.Routes - base; growth > most {
-			worst, most = c, growth
+		growth := max(0, t.Routes-g.routes[c.ID()])
+		if growth > most || growth == most && t.Routes > mostRoutes {
+			worst, most, mostRoutes = c, growth, t.Routes
 		}
 	}
 	if used < limit/100*closeAt || worst == nil {
 		return
 	}
-	if now.Sub(g.closed) < settleAfterClose && used <= g.floor {
+	if now.Sub(g.closed) < settleAfterClose && used < g.floor+limit/50 {
 		return
 	}
 	g.closed, g.floor = now, used
 	reason := fmt.Sprintf("memory limit of %s reached, and this client grew most", size(limit))
-	s.say("Memory %s of %s in use: closing client %d, which grew most (%d routes), and dropping its routes", size(used), size(limit), worst.ID(), max(most, 0))
+	s.say("Memory %s of %s in use: closing client %d, which grew most, and dropping its %d routes", size(used), size(limit), worst.ID(), mostRoutes)
 	delete(g.routes, worst.ID())
 	worst.DropForMemory(reason)
 	debug.FreeOSMemory()

@@ -178,3 +178,5 @@ func kindsOf(s *Station, id uint32) map[event.Kind]uint64 {
 	}
 	return out
 }
+
+func now() time.Time { return time.Now() }
