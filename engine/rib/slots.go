@@ -64,13 +64,13 @@ func (p *bigPage) probe(i uint32, shift uint, want uint64) (slot uint64, next ui
 	}
 }
 
-// touch loads the first slot that find will look at, into the cache.
-func (x *slots) touch(s *Store, slot uint64) uint64 {
+// slot is the first slot that find will look at, or nil.
+func (x *slots) slot(s *Store, slot uint64) *uint64 {
 	d := x.dir.Load()
 	if d == nil {
-		return 0
+		return nil
 	}
-	return atomic.LoadUint64(&s.big.big(atomic.LoadUint32(&d.pages[d.index(slot)]))[slotStart(slot)])
+	return &s.big.big(atomic.LoadUint32(&d.pages[d.index(slot)]))[slotStart(slot)]
 }
 
 // put stores a slot in a page that has room.

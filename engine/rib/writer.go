@@ -55,7 +55,9 @@ type batch struct {
 	recs  []staged
 	bytes []byte // of keys and records
 
-	touched uint64               // keeps the loads that bring slots into the cache from being dropped
+	ahead   [batchOps]*uint64 // see load
+	loads   int
+	loaded  uint64
 	add     []entry              // to be inserted into the tree of the run's table
 	places  [2 * batchOps]uint16 // hash table of 1 + place in add
 	scratch []entry
@@ -165,14 +167,15 @@ func (w *Writer) Flush() {
 	} else {
 		for i := range b.recs {
 			r := &b.recs[i]
-			b.touched += s.attrs.shard[r.hash>>hashShard].touch(s, r.hash<<attrShift)
+			b.want(s.attrs.shard[r.hash>>hashShard].slot(s, r.hash<<attrShift))
 		}
+		b.load()
 		for i := range b.recs {
 			r := &b.recs[i]
 			r.id = s.attrs.intern(s, r.hash, b.bytes[r.from:r.to])
 		}
 		b.number(s)
-		b.touch(s)
+		b.cells(s)
 		departed := int64(0)
 		for i := 0; i < len(b.ops); {
 			j := i + 1
@@ -234,8 +237,12 @@ func (b *batch) number(s *Store) {
 			key = b.key(o)
 		}
 		o.tag = d.tag(key, o.word)
-		b.touched += d.shard[o.tag%shards].touch(s, o.tag<<idBits)
 	}
+	for i := range b.ops {
+		o := &b.ops[i]
+		b.want(o.t.family.dict.shard[o.tag%shards].slot(s, o.tag<<idBits))
+	}
+	b.load()
 	for i := range b.ops {
 		o := &b.ops[i]
 		if o.invalid {
@@ -255,25 +262,38 @@ func (b *batch) number(s *Store) {
 	}
 }
 
-// touch brings the cells of dense tables into the cache, and what a change of them will need. It takes no lock on the tables: what it
-// loads is looked at again.
-func (b *batch) touch(s *Store) {
+// cells brings the cells of dense tables into the cache. It takes no lock on the tables: what it loads is looked at again.
+func (b *batch) cells(s *Store) {
 	for i := range b.ops {
 		o := &b.ops[i]
 		r := o.t.root.Load()
 		if o.id == 0 || r == nil || !r.isDense() {
 			continue
 		}
-		n := r.page(o.id)
-		if n == 0 {
-			continue
-		}
-		c := atomic.LoadUint64(&s.big.big(n)[o.id%blockIDs])
-		b.touched += c
-		if c != 0 {
-			b.touched += uint64(atomic.LoadUint32(&o.t.family.dict.columns(s, o.id)[blockIDs+o.id%blockIDs]))
+		if n := r.page(o.id); n != 0 {
+			b.want(&s.big.big(n)[o.id%blockIDs])
 		}
 	}
+	b.load()
+}
+
+// want notes a word to be brought into the cache by load.
+func (b *batch) want(p *uint64) {
+	if p != nil {
+		b.ahead[b.loads] = p
+		b.loads++
+	}
+}
+
+// load loads all words wanted, in a loop so small that the processor waits for many of them at once. The stages that follow would wait for one
+// after the other, as they branch on what they find.
+func (b *batch) load() {
+	sum := uint64(0)
+	for _, p := range b.ahead[:b.loads] {
+		sum += atomic.LoadUint64(p)
+	}
+	b.loaded += sum // or the loop would be left out
+	b.loads = 0
 }
 
 // apply carries out operations on one table, and returns how many routes went away or changed.
