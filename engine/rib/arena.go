@@ -26,13 +26,13 @@ const (
 //	record      length 2 | bytes | up to 3 bytes of padding
 //	free block  0xffff 2 | units 2 | next free block 4 (if there is room) ...
 //
-// Memory is divided into extents, each owned by one shard or by none. Invariants: an extent is tiled by records and free blocks without
-// a gap, but for its part beyond cur while it is the shard's current one; so it can be walked. A record does not change
+// Memory is divided into extents, each owned by one lane or by none: a writer adds to one lane, so that what it adds lies together. Invariants: an extent is tiled by records and free blocks without
+// a gap, but for its part beyond cur while it is the lane's current one; so it can be walked. A record does not change
 // from its publication until it is freed, and is freed only when nobody looks at it. Number 0 is no record.
 type arena struct {
 	m      *memory
 	modest int // chunks that are not made of huge pages
-	shards []arenaShard
+	lanes  []lane
 	live   atomic.Int64 // units in records
 	grown  atomic.Int64 // bytes of records made since the last sweep
 
@@ -44,16 +44,17 @@ type arena struct {
 	dir [arenaChunks]atomic.Pointer[chunk]
 }
 
-// arenaShard is guarded by the lock of the hash table shard that it serves.
-type arenaShard struct {
+// lane is one of several places where records are added. mu guards all of it, and the headers of its free blocks.
+type lane struct {
+	mu       sync.Mutex
 	cur, end uint32 // the unused part of the current extent
 	extents  []uint32
 	some     [2]uint64 // which lists are not empty
 	heads    [freeLists]uint32
 }
 
-func (a *arena) init(m *memory, shards, modest int) {
-	a.m, a.modest, a.shards = m, modest, make([]arenaShard, shards)
+func (a *arena) init(m *memory, lanes, modest int) {
+	a.m, a.modest, a.lanes = m, modest, make([]lane, lanes)
 }
 
 // record is the bytes of a record: a view, to be looked at under the guard.
@@ -80,19 +81,26 @@ func (a *arena) blockUnits(n uint32) (units uint32, free bool) {
 	return recordUnits(int(length)), false
 }
 
-// add stores a record and returns its number, or 0 when there is no room. The shard is locked.
-func (a *arena) add(shard int, rec []byte) uint32 {
+// add stores a record and returns its number, or 0 when there is no room. The number is in m, if m is not nil, before a sweep can see
+// the record.
+func (a *arena) add(k int, rec []byte, m *marks) uint32 {
 	if len(rec) > recordMax {
 		return 0
 	}
 	units := recordUnits(len(rec))
-	n := a.take(shard, units)
+	l := &a.lanes[k]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := a.take(l, units)
 	if n == 0 {
 		return 0
 	}
 	b := a.block(n)
 	binary.LittleEndian.PutUint16(b, uint16(len(rec)))
 	copy(b[2:], rec)
+	if m != nil {
+		m.set(n)
+	}
 	a.live.Add(int64(units))
 	a.grown.Add(int64(units) * unitBytes)
 	return n
@@ -105,32 +113,32 @@ func freeList(units uint32) int {
 	return exactUnits + bits.Len32(units/exactUnits) - 1
 }
 
-func (a *arena) take(shard int, units uint32) uint32 {
-	sh := &a.shards[shard]
+// take takes units from a lane, which is locked.
+func (a *arena) take(l *lane, units uint32) uint32 {
 	// Any block of a list above the fitting one is large enough; in the lists of powers of two, so is any from the next on.
-	l := freeList(units)
+	list := freeList(units)
 	if units > exactUnits {
-		l++
+		list++
 	}
-	if n := sh.pop(a, l, units); n != 0 {
+	if n := l.pop(a, list, units); n != 0 {
 		return n
 	}
-	if sh.end-sh.cur < units {
-		a.pushFree(shard, sh.cur, sh.end-sh.cur)
-		sh.cur, sh.end = 0, 0
+	if l.end-l.cur < units {
+		a.pushFree(l, l.cur, l.end-l.cur)
+		l.cur, l.end = 0, 0
 		e, ok := a.extent()
 		if !ok {
 			return 0
 		}
-		sh.extents = append(sh.extents, e)
-		sh.cur, sh.end = e<<extentShift, (e+1)<<extentShift
+		l.extents = append(l.extents, e)
+		l.cur, l.end = e<<extentShift, (e+1)<<extentShift
 		if e == 0 {
-			sh.cur += unitWaste // number 0 is no record
+			l.cur += unitWaste // number 0 is no record
 			a.header(0, unitWaste)
 		}
 	}
-	n := sh.cur
-	sh.cur += units
+	n := l.cur
+	l.cur += units
 	return n
 }
 
@@ -142,35 +150,33 @@ func (a *arena) header(n, units uint32) {
 	binary.LittleEndian.PutUint16(b[2:], uint16(units))
 }
 
-// pop takes a block from list l or the first that is not empty above it, and gives back what is left of it.
-func (sh *arenaShard) pop(a *arena, l int, units uint32) uint32 {
-	for w := l / 64; w < len(sh.some); w++ {
-		m := sh.some[w]
-		if w == l/64 {
-			m &= ^uint64(0) << (l % 64)
+// pop takes a block from free list k or the first that is not empty above it, and gives back what is left of it.
+func (l *lane) pop(a *arena, k int, units uint32) uint32 {
+	for w := k / 64; w < len(l.some); w++ {
+		m := l.some[w]
+		if w == k/64 {
+			m &= ^uint64(0) << (k % 64)
 		}
 		if m == 0 {
 			continue
 		}
-		l = w*64 + bits.TrailingZeros64(m)
-		n := sh.heads[l]
+		k = w*64 + bits.TrailingZeros64(m)
+		n := l.heads[k]
 		size, _ := a.blockUnits(n)
-		sh.heads[l] = binary.LittleEndian.Uint32(a.block(n)[4:])
-		if sh.heads[l] == 0 {
-			sh.some[w] &^= 1 << (l % 64)
+		l.heads[k] = binary.LittleEndian.Uint32(a.block(n)[4:])
+		if l.heads[k] == 0 {
+			l.some[w] &^= 1 << (k % 64)
 		}
 		if size > units {
-			a.pushFreeTo(sh, n+units, size-units)
+			a.pushFree(l, n+units, size-units)
 		}
 		return n
 	}
 	return 0
 }
 
-func (a *arena) pushFree(shard int, n, units uint32) { a.pushFreeTo(&a.shards[shard], n, units) }
-
-// pushFreeTo makes units from n on a free block. One of a single unit is in no list: it waits to be joined with others.
-func (a *arena) pushFreeTo(sh *arenaShard, n, units uint32) {
+// pushFree makes units from n on a free block. One of a single unit is in no list: it waits to be joined with others.
+func (a *arena) pushFree(l *lane, n, units uint32) {
 	if units == 0 {
 		return
 	}
@@ -178,10 +184,10 @@ func (a *arena) pushFreeTo(sh *arenaShard, n, units uint32) {
 	if units == 1 {
 		return
 	}
-	l := freeList(units)
-	binary.LittleEndian.PutUint32(a.block(n)[4:], sh.heads[l])
-	sh.heads[l] = n
-	sh.some[l/64] |= 1 << (l % 64)
+	k := freeList(units)
+	binary.LittleEndian.PutUint32(a.block(n)[4:], l.heads[k])
+	l.heads[k] = n
+	l.some[k/64] |= 1 << (k % 64)
 }
 
 // extent hands out an extent.
@@ -216,28 +222,31 @@ func (a *arena) extent() (uint32, bool) {
 	return e, true
 }
 
-// drop frees one record, without joining it to its neighbours. The shard is locked.
-func (a *arena) drop(shard int, n uint32) {
+// drop frees one record, without joining it to its neighbours.
+func (a *arena) drop(k int, n uint32) {
+	l := &a.lanes[k]
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	units, _ := a.blockUnits(n)
 	a.live.Add(-int64(units))
-	a.pushFree(shard, n, units)
+	a.pushFree(l, n, units)
 }
 
-// rebuild frees every record of a shard that is dead, joins neighbouring free blocks, and gives empty extents back. l guards
-// the shard; it is released now and then, so that nobody waits for more than some ten microseconds.
-func (a *arena) rebuild(shard int, l sync.Locker, dead func(n uint32) bool) (records int, freed int64) {
-	sh := &a.shards[shard]
-	l.Lock()
-	sh.heads, sh.some = [freeLists]uint32{}, [2]uint64{} // what is not walked yet is not handed out meanwhile
-	todo := len(sh.extents)
+// rebuild frees every record of a lane that is dead, joins neighbouring free blocks, and gives empty extents back. It lets go of
+// the lane now and then, so that nobody waits for more than some ten microseconds.
+func (a *arena) rebuild(k int, dead func(n uint32) bool) (records int, freed int64) {
+	l := &a.lanes[k]
+	l.mu.Lock()
+	l.heads, l.some = [freeLists]uint32{}, [2]uint64{} // what is not walked yet is not handed out meanwhile
+	todo := len(l.extents)
 	var empty []uint32
-	kept := sh.extents[:0:0]
+	kept := l.extents[:0:0]
 	for i := range todo {
-		e := sh.extents[i]
+		e := l.extents[i]
 		from, to := e<<extentShift, (e+1)<<extentShift
-		current := sh.end == to
+		current := l.end == to
 		if current {
-			to = sh.cur
+			to = l.cur
 		}
 		if e == 0 {
 			from = unitWaste
@@ -275,17 +284,17 @@ func (a *arena) rebuild(shard int, l sync.Locker, dead func(n uint32) bool) (rec
 			empty = append(empty, e)
 		default:
 			for _, f := range spans {
-				a.pushFree(shard, f.at, f.units)
+				a.pushFree(l, f.at, f.units)
 			}
 			kept = append(kept, e)
 		}
 		if i%8 == 7 {
-			l.Unlock()
-			l.Lock()
+			l.mu.Unlock()
+			l.mu.Lock()
 		}
 	}
-	sh.extents = append(kept, sh.extents[todo:]...)
-	l.Unlock()
+	l.extents = append(kept, l.extents[todo:]...)
+	l.mu.Unlock()
 	a.live.Add(-freed / unitBytes)
 	a.mu.Lock()
 	a.free = append(a.free, empty...)
@@ -319,23 +328,25 @@ func (a *arena) trim() {
 	}
 }
 
-// walk calls fn for the numbers of the records in extent i of a shard. It is false behind the last extent. The shard is locked.
-func (a *arena) walk(shard, i int, fn func(n uint32)) bool {
-	sh := &a.shards[shard]
-	if i >= len(sh.extents) {
-		return false
+// walk appends the numbers of the records in extent i of a lane. It is false behind the last extent.
+func (a *arena) walk(dst []uint32, k, i int) ([]uint32, bool) {
+	l := &a.lanes[k]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i >= len(l.extents) {
+		return dst, false
 	}
-	e := sh.extents[i]
+	e := l.extents[i]
 	from, to := e<<extentShift, (e+1)<<extentShift
-	if sh.end == to {
-		to = sh.cur
+	if l.end == to {
+		to = l.cur
 	}
 	for n := from; n < to; {
 		units, free := a.blockUnits(n)
 		if !free {
-			fn(n)
+			dst = append(dst, n)
 		}
 		n += units
 	}
-	return true
+	return dst, true
 }

@@ -8,7 +8,8 @@ import (
 
 const (
 	attrShift  = 32                       // an attribute slot: 32 bits of hash | record number
-	attrModest = shards / 16              // chunks with one extent for each shard
+	attrLanes  = 8                        // writers that add records side by side
+	attrModest = 1                        // chunks that are not made of huge pages
 	hashShard  = 64 - 6                   // the uppermost bits of the hash choose the shard
 	hashSlot   = uint64(1)<<attrShift - 1 // the lowest make the slot
 )
@@ -26,7 +27,7 @@ type attrs struct {
 
 func (a *attrs) init(m *memory) {
 	a.seed = maphash.MakeSeed()
-	a.arena.init(m, shards, attrModest)
+	a.arena.init(m, attrLanes, attrModest)
 }
 
 func (a *attrs) hash(rec []byte) uint64 { return maphash.Bytes(a.seed, rec) }
@@ -53,11 +54,11 @@ func (a *attrs) find(s *Store, h uint64, rec []byte) (id, page uint32) {
 
 // intern returns the number of a record, or 0 when there is no room for it. The guard is held shared, so that the number
 // stays good until it is released or the number is in a cell.
-func (a *attrs) intern(s *Store, h uint64, rec []byte) uint32 {
+func (a *attrs) intern(s *Store, h uint64, rec []byte, lane int) uint32 {
 	for {
 		id, page := a.find(s, h, rec)
 		if id == 0 {
-			return a.add(s, h, rec)
+			return a.add(s, h, rec, lane)
 		}
 		m := a.marks.Load()
 		if m == nil {
@@ -70,21 +71,17 @@ func (a *attrs) intern(s *Store, h uint64, rec []byte) uint32 {
 	}
 }
 
-func (a *attrs) add(s *Store, h uint64, rec []byte) uint32 {
-	k := int(h >> hashShard)
-	x := &a.shard[k]
+func (a *attrs) add(s *Store, h uint64, rec []byte, lane int) uint32 {
+	x := &a.shard[h>>hashShard]
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	id, _ := a.find(s, h, rec)
 	if id == 0 {
-		if id = a.arena.add(k, rec); id == 0 {
+		if id = a.arena.add(lane, rec, a.marks.Load()); id == 0 {
 			return 0
 		}
-		if m := a.marks.Load(); m != nil {
-			m.set(id)
-		}
 		if !x.insert(s, h&hashSlot<<attrShift|uint64(id)) {
-			a.arena.drop(k, id)
+			a.arena.drop(lane, id)
 			return 0
 		}
 		a.made.Add(1)

@@ -259,9 +259,7 @@ func (d *dict) number(s *Store, key []byte, word uint64) uint32 {
 		c[id%blockIDs] = uint32(word >> 6)
 		d.setState(s, id, byte(word&63))
 	} else {
-		s.keyMu.Lock()
-		at := s.keys.add(0, key)
-		s.keyMu.Unlock()
+		at := s.keys.add(0, key, nil)
 		if at == 0 {
 			d.setState(s, id, stateFree)
 			d.free = append(d.free, id)
@@ -357,9 +355,7 @@ func (d *dict) exhume(s *Store) (freed int) {
 func (d *dict) unnumber(s *Store, id uint32) {
 	c := d.columns(s, id)
 	if d.shape != shapeIPv4 {
-		s.keyMu.Lock()
 		s.keys.drop(0, c[id%blockIDs])
-		s.keyMu.Unlock()
 	}
 	d.setState(s, id, stateFree)
 	d.clearPresence(s, id)

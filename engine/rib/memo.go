@@ -62,7 +62,7 @@ func (m *memo) evaluate(ctx context.Context) error {
 	}
 	defer s.evaluating.RUnlock()
 	var ids []uint32
-	for k := range s.attrs.shard {
+	for k := range s.attrs.arena.lanes {
 		for i, more := 0, true; more; i++ {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -73,10 +73,7 @@ func (m *memo) evaluate(ctx context.Context) error {
 				return ErrClosed
 			}
 			m.refresh()
-			ids = ids[:0]
-			s.attrs.shard[k].mu.Lock()
-			more = s.attrs.arena.walk(k, i, func(n uint32) { ids = append(ids, n) })
-			s.attrs.shard[k].mu.Unlock()
+			ids, more = s.attrs.arena.walk(ids[:0], k, i)
 			for _, id := range ids {
 				m.test(nil, id)
 			}

@@ -34,7 +34,7 @@ type Options struct {
 
 // Store holds the routes of every table. All methods may be called from any goroutine.
 //
-// Lock order: sweepMu, evaluating, guard, Table.mu, family.mu, slots.mu, index.mu, dict.mu, keyMu; then slab.mu or arena.mu, memory.mu; quarantine.mu,
+// Lock order: sweepMu, evaluating, guard, Table.mu, family.mu, slots.mu, index.mu, dict.mu, lane.mu; then slab.mu or arena.mu, memory.mu; quarantine.mu,
 // index.addMu and pins.mu are taken last and alone.
 type Store struct {
 	epochMillis int64
@@ -48,11 +48,11 @@ type Store struct {
 	big     slab
 	small   slab
 	attrs   attrs
-	keyMu   sync.Mutex
 	keys    arena // keys of all families but the IPv4 ones
 	retired quarantine
 	pins    pins
 	batches sync.Pool // *batch
+	writers atomic.Uint32
 
 	famMu    sync.Mutex
 	families atomic.Pointer[map[bgp.Family]*family] // replaced, never changed

@@ -322,8 +322,8 @@ func (w *sweeper) free() {
 	s.guard.Lock()
 	s.freed.Add(1)
 	s.guard.Unlock()
-	for i := range s.attrs.shard {
-		records, bytes := s.attrs.arena.rebuild(i, &s.attrs.shard[i].mu, func(n uint32) bool { return !w.attrs.has(n) })
+	for i := range s.attrs.arena.lanes {
+		records, bytes := s.attrs.arena.rebuild(i, func(n uint32) bool { return !w.attrs.has(n) })
 		_ = records // those unlinked here, and by sweeps that were cut short
 		w.found.Bytes += bytes
 	}

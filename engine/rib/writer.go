@@ -39,6 +39,7 @@ type Writer struct {
 	Hook func(Change)
 
 	store *Store
+	lane  int    // of attrs.arena
 	batch *batch // nil while nothing is staged
 	now   time.Time
 	tick  uint32
@@ -84,7 +85,9 @@ type staged struct {
 }
 
 // NewWriter makes a Writer. It holds no memory worth mention while nothing is staged, and needs no closing.
-func (s *Store) NewWriter() *Writer { return &Writer{store: s} }
+func (s *Store) NewWriter() *Writer {
+	return &Writer{store: s, lane: int(s.writers.Add(1) % attrLanes)}
+}
 
 // Announce stages a route. The key is canonical (package bgp), the record is what Update.AppendRecord made; both are
 // copied before Announce returns. It flushes when the batch is full. Announcing the same record again and again costs
@@ -172,7 +175,7 @@ func (w *Writer) Flush() {
 		b.load()
 		for i := range b.recs {
 			r := &b.recs[i]
-			r.id = s.attrs.intern(s, r.hash, b.bytes[r.from:r.to])
+			r.id = s.attrs.intern(s, r.hash, b.bytes[r.from:r.to], w.lane)
 		}
 		b.number(s)
 		b.cells(s)
