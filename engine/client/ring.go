@@ -79,15 +79,12 @@ const (
 func (r *ring) append(e *entry) {
 	need := ringHeaderLen + len(e.raw)
 	r.mu.Lock()
-	last := len(r.chunks) - 1
-	if last < 0 || cap(r.chunks[last].buf)-len(r.chunks[last].buf) < need {
+	for !r.fits(need) { // again, if another client's need took the new chunk away
 		r.mu.Unlock()
 		r.grow(need)
 		r.mu.Lock()
-		// The budget may have cut this ring meanwhile, but never its newest chunk.
-		last = len(r.chunks) - 1
 	}
-	c := r.chunks[last]
+	c := r.chunks[len(r.chunks)-1]
 	n := len(c.buf)
 	c.buf = c.buf[:n+need]
 	h := c.buf[n : n+ringHeaderLen]
@@ -102,6 +99,15 @@ func (r *ring) append(e *entry) {
 	c.count++
 	r.count++
 	r.mu.Unlock()
+}
+
+// fits says whether there is room for so many bytes in the newest chunk. Called with the lock held.
+func (r *ring) fits(need int) bool {
+	if len(r.chunks) == 0 {
+		return false
+	}
+	buf := r.chunks[len(r.chunks)-1].buf
+	return cap(buf)-len(buf) >= need
 }
 
 func decodeEntry(b []byte) (e entry, rest []byte) {
@@ -142,7 +148,7 @@ func (r *ring) grow(need int) {
 	r.size.Add(int64(cap(c.buf)))
 	r.chunkN.Add(1)
 	r.mu.Unlock()
-	r.budget.take(int64(cap(c.buf)))
+	r.budget.take(int64(cap(c.buf)), r)
 }
 
 // dropOldest is called with the lock held and a chunk there.
@@ -263,14 +269,13 @@ func (b *Budget) max() int64 {
 	return budgetBytes
 }
 
-// chunk is how long a new chunk is: the more clients there are the shorter, because no ring is cut below its newest
-// chunk, and all of these together must stay well inside the budget.
+// chunk is how long a new chunk is: the more clients there are the shorter, so that each has several.
 func (b *Budget) chunk() int {
 	return int(max(ringFirst, min(ringChunk, b.max()/(4*max(1, b.count.Load())))))
 }
 
-// take accounts for a new chunk that its ring has already, and cuts rings until the total fits.
-func (b *Budget) take(n int64) {
+// take accounts for a new chunk that its ring has already, and cuts rings, but not to that chunk, until all fit.
+func (b *Budget) take(n int64, taker *ring) {
 	limit := b.max()
 	if b.used.Add(n) <= limit {
 		return
@@ -281,23 +286,22 @@ func (b *Budget) take(n int64) {
 		var longest *ring
 		var size int64
 		for r := range b.rings {
-			if s := r.size.Load(); s > size && r.chunkN.Load() > 1 {
+			if s := r.size.Load(); s > size && (r != taker || r.chunkN.Load() > 1) {
 				longest, size = r, s
 			}
 		}
-		if longest == nil || !longest.cut() {
-			return // every ring is down to its newest chunk
+		if longest == nil {
+			return
 		}
+		longest.cut()
 	}
 }
 
-// cut drops the oldest chunk for the budget; never the newest, which its session may be about to write to.
-func (r *ring) cut() bool {
+// cut drops the oldest chunk for the budget.
+func (r *ring) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.chunks) < 2 {
-		return false
+	if len(r.chunks) > 0 {
+		r.dropOldest(false)
 	}
-	r.dropOldest(false)
-	return true
 }
