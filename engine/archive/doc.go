@@ -1,0 +1,41 @@
+// Package archive keeps every BMP message of every client, as the bytes it came in, in NATS JetStream, and answers what
+// was said and what was held at a time that is past.
+//
+//	session goroutine                workers                        JetStream
+//	  Appender.Append  -> open block -> sealed blocks -> encode  ->  bmp.STATION.msg.CLIENT          stream BMP_STATION
+//	  (copies, never waits)             (256 KiB or 1 s)             bmp.STATION.event.KIND          stream BMP_STATION_EVENT
+//	                                                                 bmp.STATION.checkpoint.CLIENT   stream BMP_STATION_CHECKPOINT
+//
+//	Messages, Events, Sessions, Stats      walk the blocks of a time
+//	PrefixAt, PeerAt, History              replay the messages up to a time (replay.go)
+//
+// The server is an embedded one, without a port and with its files in Options.Dir, or a NATS cluster at Options.URL:
+// the same code.
+//
+// # Blocks
+//
+// A block is up to 256 KiB of one client's messages, or one second of them. It is stored as one JetStream message whose
+// headers say what is in it (header.go): times, count, peers, a filter over the prefixes, whether something in it changes
+// more than routes. So a reader skips without decoding. Blocks of one client are written one after the other, each
+// acknowledged before the next is sent: their order in the stream is that of arrival. A block that was written twice,
+// because its acknowledgement was lost, is known by its number.
+//
+// What is in the blocks' headers is collected under the checkpoint subject, by hour or earlier (index.go), beside the
+// checkpoints of peers' tables (checkpoint.go), so that the search for a prefix does not walk the blocks.
+//
+// # Time
+//
+// Messages are ordered by arrival. Their arrival times are the station's clock's, which may be set back: blocks are cut
+// there, and queries by time find both passes of an hour that was passed twice.
+//
+// # What cannot be kept
+//
+// The queue is bounded. What does not fit is a Gap: counted with its times, told by Options.OnGap, and written into the
+// header of the client's next block, so that it is known after a restart, too. A block that cannot be read is counted
+// and named, and the rest is read.
+//
+// # What the package never does
+//
+// It does not know the clients, listeners or the live tables: IDs are given to it, and peers are known by what their
+// headers say (PeerKey), as the numbers that a client gives its peers do not outlive a run of the station.
+package archive
