@@ -3,7 +3,6 @@ package rib
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -342,4 +341,113 @@ func (f *fullTables) down(b *testing.B) {
 	b.ReportMetric(float64(worst.Microseconds())/1000, "down-worst-ms")
 }
 
-var _ = fmt.Sprint
+// BenchmarkSparse holds 1,000 routes of each of 10,000 peers, with few attribute sets, and asks for prefixes over all of them.
+func BenchmarkSparse(b *testing.B) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	b.ReportAllocs()
+	peers, each := benchSize("RIB_SPARSE_PEERS", 10_000), 1000
+	for range b.N {
+		g := newGenerator(1_050_000)
+		recs := make([][]byte, 1000)
+		for i := range recs {
+			recs[i] = appendRecord(nil, uint64(i))
+		}
+		r := rand.New(rand.NewPCG(8, 9))
+		which := make([]int, each)
+		before := rss()
+		s := testStore(b, Options{})
+		w := s.NewWriter()
+		var spent time.Duration
+		for p := range peers {
+			t := s.NewTable(Owner{Client: uint32(p), Peer: uint32(p), Family: bgp.IPv4Unicast}, false)
+			for i := range which {
+				which[i] = r.IntN(len(g.prefixes))
+			}
+			from := cpu()
+			for i, k := range which {
+				w.Announce(t, g.key(k), 0, recs[(p+i/3)%len(recs)], benchNow)
+			}
+			w.Flush()
+			spent += cpu() - from
+		}
+		st := s.Stats()
+		routes := int(st.Routes)
+		b.ReportMetric(float64(rss()-before)/float64(routes), "B/route")
+		b.ReportMetric(float64(spent.Nanoseconds())/float64(routes), "load-ns/route")
+		b.Logf("%d routes: cells %.2f, dictionary %.2f, tables %.2f, attributes %.2f, free %.2f B/route", routes, per(st.CellBytes, routes),
+			per(st.DictionaryBytes, routes), per(st.TableBytes, routes), per(st.AttributeBytes+st.AttributeIndex, routes), per(st.FreeBytes+st.QueueBytes, routes))
+		found, most := 0, 0.0
+		const n = 5000
+		for range 5 {
+			most = max(most, timed(n/5, func() {
+				for range n / 5 {
+					q := Query{Family: bgp.IPv4Unicast, Match: Exact, Key: g.key(r.IntN(len(g.prefixes)))}
+					if err := s.Query(b.Context(), q, func(batch []Route) error { found += len(batch); return nil }); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}))
+		}
+		b.ReportMetric(most/1000, "exact-us")
+		b.Logf("exact: %.1f routes", float64(found)/n)
+		b.ReportMetric(timed(n, func() {
+			for range n {
+				q := Query{Family: bgp.IPv4Unicast, Match: LPM, Key: key4(32, r.Uint32())}
+				if err := s.Query(b.Context(), q, func([]Route) error { return nil }); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})/1000, "lpm-us")
+		w = s.NewWriter()
+		tables := s.Tables(bgp.IPv4Unicast)
+		changes := 300_000
+		keys := make([][]byte, 0, changes)
+		from := make([]*Table, 0, changes)
+		for range changes / 100 { // routes that are there
+			t := tables[r.IntN(len(tables))]
+			k := 0
+			_ = s.Query(b.Context(), Query{Family: bgp.IPv4Unicast, Tables: []*Table{t}, Limit: 100}, func(batch []Route) error {
+				for _, x := range batch {
+					if k++; k <= 100 {
+						keys, from = append(keys, append([]byte(nil), x.Key...)), append(from, t)
+					}
+				}
+				return nil
+			})
+		}
+		r.Shuffle(len(keys), func(i, j int) { keys[i], keys[j], from[i], from[j] = keys[j], keys[i], from[j], from[i] })
+		b.ReportMetric(timed(len(keys), func() {
+			for i, k := range keys {
+				w.Announce(from[i], k, 0, recs[i/3%len(recs)], benchNow.Add(time.Hour))
+			}
+			w.Flush()
+		}), "churn-ns/change")
+		b.ReportMetric(timed(len(keys), func() {
+			for i, k := range keys {
+				w.Announce(from[(i+7)%len(from)], k, 0, recs[i/3%len(recs)], benchNow.Add(time.Hour))
+			}
+			w.Flush()
+		}), "insert-ns/route")
+		b.ReportMetric(timed(1, func() { tables[0].Clear(benchNow) })/1000, "down-us")
+	}
+}
+
+// BenchmarkEmpty is what 30,000 tables without a route take.
+func BenchmarkEmpty(b *testing.B) {
+	for range b.N {
+		s := testStore(b, Options{NoBackground: true})
+		s.NewTable(Owner{Family: bgp.IPv4Unicast}, false)
+		var m0, m1 runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m0)
+		const n = 30_000
+		for i := range n {
+			s.NewTable(Owner{Client: uint32(i), Family: bgp.IPv4Unicast}, false)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&m1)
+		b.ReportMetric(float64(m1.HeapAlloc-m0.HeapAlloc)/n, "B/table")
+		runtime.KeepAlive(s)
+	}
+}

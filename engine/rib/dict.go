@@ -21,8 +21,6 @@ const (
 	blockShift = 8 // numbers in a block, as cells in a dense page
 	blockIDs   = 1 << blockShift
 
-	presenceBits = 128
-
 	// Of the state byte of a number: the lower bits are the length of an IPv4 prefix.
 	stateLimbo = 0x80
 	stateFree  = 0xff
@@ -114,8 +112,8 @@ type dict struct {
 type block struct {
 	page  uint32 // big page: [256]u32 IPv4 address or arena number of the key, [256]u32 time of last change + 1
 	state uint32 // small page: [256]u8 state
-	// Big pages of 64 bits for each number: the tables that may hold it (dict.setPresence). The first two are in use, the others are built by a
-	// sweep to replace them. 0 while no sparse table holds any of the numbers.
+	// Big pages of presence (presence.go), each for half of the numbers. The first two are in use, the others are built by a sweep to
+	// replace them. 0 while no sparse table holds any of the numbers.
 	pres [4]uint32
 }
 
@@ -413,92 +411,6 @@ func (d *dict) changed(s *Store, id, tick uint32) {
 	if atomic.LoadUint32(w) <= tick {
 		atomic.StoreUint32(w, tick+1)
 	}
-}
-
-// setPresence notes that the table whose number is n modulo presenceBits may hold id. It must come before the cell. It is false
-// when there is no memory.
-func (d *dict) setPresence(s *Store, id, n uint32) bool {
-	k, bit := n/64%2, uint64(1)<<(n%64)
-	if !d.setBit(s, id, k, bit) {
-		return false
-	}
-	if d.marks.Load() != nil {
-		d.setBit(s, id, k+2, bit)
-	}
-	return true
-}
-
-func (d *dict) setBit(s *Store, id, k uint32, bit uint64) bool {
-	n := atomic.LoadUint32(&d.block(id).pres[k])
-	if n == 0 {
-		if n = d.presencePage(s, id, k); n == 0 {
-			return false
-		}
-	}
-	w := &s.big.big(n)[id%blockIDs]
-	if atomic.LoadUint64(w)&bit == 0 {
-		atomic.OrUint64(w, bit)
-	}
-	return true
-}
-
-// presencePage returns presence page k of the block of id, and makes it if need be.
-func (d *dict) presencePage(s *Store, id, k uint32) uint32 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	field := &d.block(id).pres[k]
-	if *field == 0 {
-		n := s.big.alloc(true)
-		if n == 0 && k >= 2 {
-			d.freshLost = true
-		}
-		atomic.StoreUint32(field, n)
-	}
-	return *field
-}
-
-// presence is the bit set of the tables that may hold id.
-func (d *dict) presence(s *Store, id uint32) (set [presenceBits / 64]uint64) {
-	b := d.block(id)
-	for k := range set {
-		if n := atomic.LoadUint32(&b.pres[k]); n != 0 {
-			set[k] = atomic.LoadUint64(&s.big.big(n)[id%blockIDs])
-		}
-	}
-	return set
-}
-
-// clearPresence forgets which tables may hold id. d.mu is held.
-func (d *dict) clearPresence(s *Store, id uint32) {
-	for _, n := range d.block(id).pres {
-		if n != 0 {
-			atomic.StoreUint64(&s.big.big(n)[id%blockIDs], 0)
-		}
-	}
-}
-
-// renewPresence puts the presence bits that a sweep has built in place of the old, if they are complete. The guard is held exclusively.
-func (d *dict) renewPresence(s *Store, complete bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var old []uint32
-	blocks := *d.blocks.Load()
-	for i := range blocks {
-		p := &blocks[i].pres
-		for k := range uint32(2) {
-			from, to := p[k+2], p[k]
-			if d.freshLost || !complete {
-				from, to = p[k], p[k+2]
-			}
-			if to != 0 {
-				old = append(old, to)
-			}
-			atomic.StoreUint32(&p[k], from)
-			atomic.StoreUint32(&p[k+2], 0)
-		}
-	}
-	d.freshLost = false
-	s.big.give(old)
 }
 
 // distinguishers lists the route distinguishers in use, in ascending order.

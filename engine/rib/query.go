@@ -285,10 +285,13 @@ func (r *query) probeAll(id uint32, skip *tableSet) {
 		}
 	}
 	dense := len(r.hits)
-	for k, set := range r.d.presence(r.s, id) {
+	held := r.d.presence(r.s, id)
+	for k, set := range held {
 		for ; set != 0; set &= set - 1 {
-			for _, t := range f.buckets[k*64+bits.TrailingZeros64(set)] {
-				if skip.has(t) {
+			bucket := f.buckets[k*64+bits.TrailingZeros64(set)]
+			for i := range bucket {
+				t := bucket[i].t
+				if !held.has(bucket[i].bits) || skip.has(t) {
 					continue
 				}
 				before := len(r.hits)

@@ -140,9 +140,9 @@ type family struct {
 	mu      sync.RWMutex
 	tables  []*Table // by Table.number; nil where a number is free
 	numbers []uint32 // free ones
-	// A live table is in one of these. Those of a bucket share a presence bit.
-	dense   []*Table // in the order of their owners
-	buckets [presenceBits][]*Table
+	// A live table is in one of these.
+	dense   []*Table               // in the order of their owners
+	buckets [presenceBits][]sparse // by the first presence bit
 }
 
 // familyOf finds or makes a family.
@@ -174,16 +174,24 @@ func compareOwners(a, b *Table) int {
 // setDense moves a table to the dense ones, or back. f.mu is held.
 func (f *family) setDense(t *Table, dense bool) {
 	at, found := slices.BinarySearchFunc(f.dense, t, compareOwners)
-	b := &f.buckets[t.number%presenceBits]
-	i := slices.Index(*b, t)
 	switch {
 	case dense && !found:
 		f.dense = slices.Insert(f.dense, at, t)
-		*b = slices.Delete(*b, i, i+1)
+		f.dropSparse(t)
 	case !dense && found:
 		f.dense = slices.Delete(f.dense, at, at+1)
-		*b = append(*b, t)
+		f.addSparse(t)
 	}
+}
+
+func (f *family) addSparse(t *Table) {
+	b := &f.buckets[t.number%presenceBits]
+	*b = append(*b, sparse{presenceOf(t.number), t})
+}
+
+func (f *family) dropSparse(t *Table) {
+	b := &f.buckets[t.number%presenceBits]
+	*b = slices.DeleteFunc(*b, func(e sparse) bool { return e.t == t })
 }
 
 // NewTable makes an empty table. A table made with addPath keeps one route per key and path identifier; the others
@@ -202,8 +210,7 @@ func (s *Store) NewTable(o Owner, addPath bool) *Table {
 		t.number = uint32(len(f.tables))
 		f.tables = append(f.tables, t)
 	}
-	b := &f.buckets[t.number%presenceBits]
-	*b = append(*b, t)
+	f.addSparse(t)
 	return t
 }
 
@@ -212,8 +219,7 @@ func (f *family) forget(t *Table) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.setDense(t, false)
-	b := &f.buckets[t.number%presenceBits]
-	*b = slices.DeleteFunc(*b, func(o *Table) bool { return o == t })
+	f.dropSparse(t)
 	f.tables[t.number] = nil
 	f.numbers = append(f.numbers, t.number)
 }

@@ -246,7 +246,7 @@ func (w *sweeper) mark(t *Table, m *marks, from uint64) (next uint64, more bool)
 				w.attrs.set(cellAttr(c))
 				if m != nil {
 					m.set(id)
-					d.setBit(s, id, 2+t.number/64%2, 1<<(t.number%64))
+					d.renewedPresence(s, id, t)
 				}
 			}
 			return true

@@ -45,7 +45,7 @@ type Table struct {
 	store   *Store
 	family  *family
 	owner   Owner
-	number  uint32 // in family.tables; modulo presenceBits its presence bit
+	number  uint32 // in family.tables
 	addPath bool
 
 	root    atomic.Pointer[root] // nil while empty
@@ -426,7 +426,7 @@ func (t *Table) makeTree() bool {
 		return true
 	})
 	for _, e := range entries {
-		if !d.setPresence(s, uint32(e.key), t.number) {
+		if !d.setPresence(s, uint32(e.key), t) {
 			return false
 		}
 	}

@@ -265,16 +265,22 @@ func (b *batch) number(s *Store) {
 	}
 }
 
-// cells brings the cells of dense tables into the cache. It takes no lock on the tables: what it loads is looked at again.
+// cells brings the cells of dense tables into the cache, and the presence of what may be new in others. It takes no lock on the tables: what it
+// loads is looked at again.
 func (b *batch) cells(s *Store) {
 	for i := range b.ops {
 		o := &b.ops[i]
-		r := o.t.root.Load()
-		if o.id == 0 || r == nil || !r.isDense() {
+		if o.id == 0 {
 			continue
 		}
-		if n := r.page(o.id); n != 0 {
-			b.want(&s.big.big(n)[o.id%blockIDs])
+		if r := o.t.root.Load(); r != nil && r.isDense() {
+			if n := r.page(o.id); n != 0 {
+				b.want(&s.big.big(n)[o.id%blockIDs])
+			}
+		} else if d := &o.t.family.dict; o.rec >= 0 {
+			if n := atomic.LoadUint32(&d.block(o.id).pres[o.id%blockIDs/presenceIDs]); n != 0 {
+				b.want(&presenceWords(s, n, o.id)[0])
+			}
 		}
 	}
 	b.load()
@@ -335,7 +341,7 @@ func (b *batch) apply(s *Store, t *Table, ops []op) (departed int64) {
 			if attr == 0 || cell != nil && atomic.LoadUint64(cell) != 0 {
 				break
 			}
-			if !d.setPresence(s, o.id, t.number) {
+			if !d.setPresence(s, o.id, t) {
 				refused = true
 			} else if cell == nil {
 				cell = b.put(key)
