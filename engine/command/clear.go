@@ -92,7 +92,7 @@ func flushClient(ctx context.Context, c *call) error {
 	case f.Cleared:
 		text += "; its session is closed so that the routes come again"
 	case b.Routes > 0:
-		text += fmt.Sprintf("; its %s stay (flush client %d routes drops them too)", plural(b.Routes, "route"), b.ID)
+		text += fmt.Sprintf("; its routes stay, %d of them (flush client %d routes drops them too)", b.Routes, b.ID)
 	}
 	c.out.Done("%s", text)
 	return nil

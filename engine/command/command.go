@@ -102,6 +102,15 @@ func (c *call) since(t time.Time) any {
 	return jsonSeconds(c.Now.Sub(t))
 }
 
+// columns announces the table of a command that also knows paragraphs (`detail`,
+// `hex`): above those, headings would say nothing.
+func (c *call) columns(list ...filter.Column) error {
+	if _, json := c.out.Needs(); !json && (c.m.Has("detail") || c.m.Has("hex")) {
+		return nil
+	}
+	return c.out.Columns(list...)
+}
+
 // title writes a line that heads a block of free text, with an empty one before
 // it unless it is the first.
 func (c *call) title(text string) error { return c.lines("", text) }

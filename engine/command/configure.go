@@ -27,7 +27,7 @@ const ConfigFile = "config"
 
 // place turns the error of a listener into the reply that it is: what was typed
 // wrong, what is not there, what is taken.
-func place(err error) error {
+func (c *call) place(err error) error {
 	var spec *listen.SpecError
 	var later *listen.NotAvailableError
 	var none *listen.NoNamespaceError
@@ -37,7 +37,10 @@ func place(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &spec):
-		return control.Errorf(control.CodeInvalid, "Invalid listener: %s", spec)
+		if i := strings.LastIndex(c.Line, spec.Word); spec.Word != "" && i >= 0 {
+			return control.Invalid(grammar.Arg{Col: i + 1, Len: len(spec.Word)}, "%s", spec.Msg)
+		}
+		return &grammar.Error{Code: control.CodeIncomplete, Col: len(c.Line) + 1, Text: "Incomplete command: " + c.m.Redacted() + " (" + spec.Msg + ")"}
 	case errors.As(err, &later):
 		return control.Errorf(control.CodeFailed, "%s", later)
 	case errors.As(err, &none):
@@ -58,11 +61,11 @@ func (c *call) arguments(command string) string {
 func listenAt(ctx context.Context, c *call) error {
 	spec, err := listen.ParseSpec(c.arguments("listen"))
 	if err != nil {
-		return place(err)
+		return c.place(err)
 	}
 	l, err := c.station.Listen(ctx, spec)
 	if err != nil {
-		return place(err)
+		return c.place(err)
 	}
 	c.out.Done("Listening on %s", engine.ListenerName(l))
 	return nil
@@ -71,7 +74,7 @@ func listenAt(ctx context.Context, c *call) error {
 func noListen(ctx context.Context, c *call) error {
 	spec, err := listen.ParsePlace(c.m.Value("listener"))
 	if err != nil {
-		return place(err)
+		return c.place(err)
 	}
 	name := spec.Name()
 	sessions := 0
@@ -101,14 +104,14 @@ func noListen(ctx context.Context, c *call) error {
 func controlAt(ctx context.Context, c *call) error {
 	spec, err := engine.ParseControlSpec(c.arguments("control"))
 	if err != nil {
-		return place(err)
+		return c.place(err)
 	}
 	ctl := c.station.Control()
 	if ctl == nil {
 		return control.Errorf(control.CodeFailed, "This station has no control server")
 	}
 	if err := ctl.Listen(spec); err != nil {
-		return place(err)
+		return c.place(err)
 	}
 	c.out.Done("Control listener %s open", spec.Name())
 	return nil
@@ -242,6 +245,10 @@ func quirkProfile(ctx context.Context, c *call) error {
 func noQuirk(ctx context.Context, c *call) error {
 	cl, peer, of, err := c.quirkOf()
 	if err != nil {
+		if n := c.h.forget(c.m.Value("client"), c.m.Value("peer")); n > 0 {
+			c.out.Done("%s that waited removed", plural(n, "quirk"))
+			return nil
+		}
 		return err
 	}
 	family, onlyFamily := bgp.Family{}, false
@@ -393,6 +400,16 @@ func (h *Handler) setWhenThere(w waitingQuirk) error {
 	}
 	h.waiting = slices.DeleteFunc(h.waiting, h.set) // it may have come just now
 	return nil
+}
+
+// forget drops the quirks that wait for a client, and for a peer if one is
+// named, and says how many.
+func (h *Handler) forget(client, peer string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := len(h.waiting)
+	h.waiting = slices.DeleteFunc(h.waiting, func(w waitingQuirk) bool { return w.client == client && (peer == "" || w.peer == peer) })
+	return n - len(h.waiting)
 }
 
 func (h *Handler) watch(sub *event.Subscription) {

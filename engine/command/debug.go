@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"bmp/engine/client"
@@ -95,17 +96,24 @@ func debugClient(ctx context.Context, c *call) error {
 		return err
 	}
 	c.out.Subscribed(id)
+	// A console that goes before it has its verdict never starts run.
+	time.AfterFunc(time.Minute, func() {
+		if !f.started.Load() {
+			f.sub.Close()
+		}
+	})
 	return nil
 }
 
 // follow is one debug subscription. run is its only goroutine.
 type follow struct {
 	*call
-	client *client.Client
-	sub    *event.Subscription
-	form   messageForm
-	json   bool // `json` was typed; otherwise the console chose
-	whole  bool // messages are shown whole, routes are not shown one by one
+	client  *client.Client
+	sub     *event.Subscription
+	started atomic.Bool
+	form    messageForm
+	json    bool // `json` was typed; otherwise the console chose
+	whole   bool // messages are shown whole, routes are not shown one by one
 
 	prefix   netip.Prefix // `route`; not valid: all
 	covering bool         // it was an address: whatever covers it
@@ -118,6 +126,7 @@ type follow struct {
 }
 
 func (f *follow) run(ctx context.Context, e *control.Emit) {
+	f.started.Store(true)
 	defer f.sub.Close()
 	for {
 		select {

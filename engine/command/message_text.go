@@ -260,11 +260,13 @@ func (d *decodedMessage) peerDown(p *bmp.PeerDown) {
 }
 
 func (d *decodedMessage) peerUp(p *bmp.PeerUp) {
-	local := p.LocalAddress
-	d.add("local address", addrText(local))
-	d.add("local port", strconv.Itoa(int(p.LocalPort)))
-	d.add("remote port", strconv.Itoa(int(p.RemotePort)))
-	d.summary = "local " + addrText(local)
+	local := ""
+	if p.PeerHeader.Type != bmp.LocRIBPeer { // which has no session: the fields are zero
+		local = ", local " + addrText(p.LocalAddress)
+		d.add("local address", addrText(p.LocalAddress))
+		d.add("local port", strconv.Itoa(int(p.LocalPort)))
+		d.add("remote port", strconv.Itoa(int(p.RemotePort)))
+	}
 	for _, o := range []struct {
 		name string
 		pdu  []byte
@@ -279,7 +281,7 @@ func (d *decodedMessage) peerUp(p *bmp.PeerUp) {
 			d.add("  "+c.Name(), c.Text())
 		}
 		if o.name == "received OPEN" {
-			d.summary = fmt.Sprintf("AS%d, BGP ID %s, hold time %d s, %s", open.AS, netip.AddrFrom4(open.ID), open.HoldTime, d.summary)
+			d.summary = fmt.Sprintf("AS%d, BGP ID %s, hold time %d s", open.AS, netip.AddrFrom4(open.ID), open.HoldTime) + local
 		}
 	}
 	d.peerTLVs(p.TLVs)

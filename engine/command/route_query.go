@@ -77,8 +77,11 @@ func (c *call) routeQuery() (*routeQuery, error) {
 // invalid is a value that passed the grammar and is still not one.
 func (c *call) invalid(name, expected string) error {
 	a, _ := c.m.Arg(name)
-	return &grammar.Error{Code: control.CodeInvalid, Col: a.Col, Len: a.Len, Text: "Invalid input at '^': expected " + expected,
-		Expected: []string{expected}}
+	return c.invalidArg(a, expected)
+}
+
+func (c *call) invalidArg(a grammar.Arg, expected string) error {
+	return control.Invalid(a, "expected %s", expected)
 }
 
 // routeOwners reads whose routes are asked for.
@@ -180,18 +183,13 @@ func (c *call) routeAttrs(q *routeQuery) error {
 	return nil
 }
 
-func (c *call) invalidArg(a grammar.Arg, expected string) error {
-	return &grammar.Error{Code: control.CodeInvalid, Col: a.Col, Len: a.Len, Text: "Invalid input at '^': expected " + expected,
-		Expected: []string{expected}}
-}
-
 // routeKey reads family, prefix and how the prefix is meant.
 func (c *call) routeKey(q *routeQuery) error {
 	if p, ok := c.m.Prefix("prefix"); ok {
 		q.prefix, q.match = p, rib.Exact
-	} else if a, ok := c.m.Addr("addr"); ok {
+	} else if arg, a, ok := c.routeAddr(); ok {
 		if a.Zone() != "" || a.Is4In6() {
-			return c.invalid("addr", "A.B.C.D or X:X::X:X")
+			return c.invalidArg(arg, "A.B.C.D or X:X::X:X")
 		}
 		q.prefix, q.match = netip.PrefixFrom(a, a.BitLen()), rib.LPM
 	} else if text := c.m.Value("nlri"); text != "" {
@@ -213,11 +211,11 @@ func (c *call) routeKey(q *routeQuery) error {
 			return c.invalid("family", "a family")
 		}
 		if q.prefix.IsValid() && (!f.IsPrefix() || (f.AFI == 2) != q.prefix.Addr().Is6()) {
-			name := "prefix"
-			if _, ok := c.m.Arg(name); !ok {
-				name = "addr"
+			arg, ok := c.m.Arg("prefix")
+			if !ok {
+				arg, _, _ = c.routeAddr()
 			}
-			return c.invalid(name, "a route of "+f.String())
+			return c.invalidArg(arg, "a route of "+f.String())
 		}
 		q.families = []bgp.Family{f}
 	case q.prefix.IsValid() && q.rd != "":
@@ -237,6 +235,16 @@ func (c *call) routeKey(q *routeQuery) error {
 		}
 	}
 	return nil
+}
+
+// routeAddr is the address that is looked up, which is not that of a next hop.
+func (c *call) routeAddr() (grammar.Arg, netip.Addr, bool) {
+	for _, arg := range c.m.Args {
+		if a, ok := arg.Value.(netip.Addr); ok && arg.Kind == "ADDR" && arg.After != "next-hop" {
+			return arg, a, true
+		}
+	}
+	return grammar.Arg{}, netip.Addr{}, false
 }
 
 // where says whether a table is among those asked.

@@ -46,7 +46,7 @@ func showPeerRoutes(ctx context.Context, c *call) error {
 
 func (c *call) writeRoutes(ctx context.Context, q *routeQuery) error {
 	w := c.routeWriter()
-	if err := c.out.Columns(routeTable()...); err != nil {
+	if err := c.columns(routeTable()...); err != nil {
 		return err
 	}
 	limited, err := q.run(ctx, c, w.batch)

@@ -105,10 +105,10 @@ func showClient(ctx context.Context, c *call) error {
 		return err
 	}
 	i := cl.Info(c.Now)
-	if err := c.clientText(&i); err != nil {
+	if err := c.out.Document(c.clientJSON(&i)); err != nil {
 		return err
 	}
-	return c.out.Document(c.clientJSON(&i))
+	return c.clientText(&i)
 }
 
 func (c *call) clientText(i *client.Info) error {

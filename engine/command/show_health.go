@@ -25,8 +25,6 @@ type findingJSON struct {
 	Count   uint64     `json:"count"`
 	Detail  any        `json:"detail"`
 	Proof   *proofJSON `json:"proof"`
-	First   any        `json:"first"`
-	PeerID  any        `json:"peer_id"`
 }
 
 func showHealth(ctx context.Context, c *call) error {
@@ -44,13 +42,12 @@ func showHealth(ctx context.Context, c *call) error {
 	for i := range findings {
 		f := &findings[i]
 		proof := "-"
-		j := findingJSON{Time: c.time(f.Last), Finding: f.Kind.String(), Count: f.Count, Detail: jsonString(f.Detail), First: c.time(f.First)}
+		j := findingJSON{Time: c.time(f.Last), Finding: f.Kind.String(), Count: f.Count, Detail: jsonString(f.Detail)}
 		if f.ProofOffset >= 0 && len(f.Proof) > 0 {
 			proof = fmt.Sprintf("at %d", f.ProofOffset)
 			j.Proof = &proofJSON{f.ProofOffset, f.ProofLength, hex.EncodeToString(f.Proof)}
 		}
 		if f.Peer != 0 {
-			j.PeerID = f.Peer
 			if l, ok := cl.PeerLabel(f.Peer); ok {
 				j.Peer = addrJSON(l.Address)
 			}
@@ -152,6 +149,9 @@ func (c *call) malformedWhole(cl *client.Client, m *client.MalformedMessage) err
 	if m.At >= 0 {
 		at = fmt.Sprintf("%d (0x%04x)", m.At, m.At)
 	}
+	if err := c.out.Document(c.malformedJSON(cl, m)); err != nil {
+		return err
+	}
 	if err := c.lines(fmt.Sprintf("Malformed message %d of client %d", m.Number, cl.ID())); err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (c *call) malformedWhole(cl *client.Client, m *client.MalformedMessage) err
 			return err
 		}
 	}
-	return c.out.Document(c.malformedJSON(cl, m))
+	return nil
 }
 
 // statisticNamed says whether a statistic is the one that was typed: its type's
@@ -252,6 +252,14 @@ func showRate(ctx context.Context, c *call) error {
 	if !r.PeakTime.IsZero() {
 		peak = fmt.Sprintf("%.1f messages/s at %s", r.PeakMessages, c.clock(r.PeakTime))
 	}
+	j := rateJSON{jsonSeconds(r.Window), r.Messages, r.Bytes, r.Announced, r.Withdrawn, r.PeakMessages, c.time(r.PeakTime), r.TotalMessages,
+		r.TotalBytes, []sampleJSON{}}
+	for _, s := range r.Samples {
+		j.Samples = append(j.Samples, sampleJSON{c.time(s.Start), s.Messages, s.Bytes, s.Announced, s.Withdrawn})
+	}
+	if err := c.out.Document(j); err != nil {
+		return err
+	}
 	if err := c.lines(fmt.Sprintf("Client %d, over the last %s", cl.ID(), formatUptime(r.Window))); err != nil {
 		return err
 	}
@@ -261,10 +269,7 @@ func showRate(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	j := rateJSON{jsonSeconds(r.Window), r.Messages, r.Bytes, r.Announced, r.Withdrawn, r.PeakMessages, c.time(r.PeakTime), r.TotalMessages,
-		r.TotalBytes, []sampleJSON{}}
 	for i, s := range r.Samples {
-		j.Samples = append(j.Samples, sampleJSON{c.time(s.Start), s.Messages, s.Bytes, s.Announced, s.Withdrawn})
 		if i < len(r.Samples)-shownSamples {
 			continue
 		}
@@ -278,5 +283,5 @@ func showRate(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	return c.out.Document(j)
+	return nil
 }

@@ -141,7 +141,7 @@ func showMessages(ctx context.Context, c *call) error {
 		}
 	}
 	form := c.messageForm()
-	if err := c.out.Columns(filter.Column{Name: "Time", Width: 12}, filter.Column{Name: "Type", Width: 17}, filter.Column{Name: "Peer", Width: 15},
+	if err := c.columns(filter.Column{Name: "Time", Width: 12}, filter.Column{Name: "Type", Width: 17}, filter.Column{Name: "Peer", Width: 15},
 		filter.Column{Name: "Message", Key: "summary"}); err != nil {
 		return err
 	}

@@ -109,10 +109,10 @@ func showPeer(ctx context.Context, c *call) error {
 	if !ok {
 		return noPeer(cl, c.m.Value("peer")) // it went since it was found
 	}
-	if err := c.peerText(&d); err != nil {
+	if err := c.out.Document(c.peerDetailJSON(&d)); err != nil {
 		return err
 	}
-	return c.out.Document(c.peerDetailJSON(&d))
+	return c.peerText(&d)
 }
 
 func (c *call) peerText(d *client.PeerDetail) error {
@@ -137,7 +137,7 @@ func (c *call) peerText(d *client.PeerDetail) error {
 		local = netip.AddrPortFrom(d.LocalAddress, d.LocalPort).String()
 	}
 	remote := ""
-	if d.HasOpens {
+	if d.HasOpens && d.Type != bmp.LocRIBPeer {
 		remote = strconv.Itoa(int(d.RemotePort))
 	}
 	last := ""

@@ -46,6 +46,9 @@ func showVersion(ctx context.Context, c *call) error {
 			j.Modules = append(j.Modules, module{m.Path, m.Version})
 		}
 	}
+	if err := c.out.Document(j); err != nil {
+		return err
+	}
 	if err := c.lines("bmp " + c.h.options.Version); err != nil {
 		return err
 	}
@@ -54,10 +57,7 @@ func showVersion(ctx context.Context, c *call) error {
 	for _, f := range s.Fallbacks {
 		fields = append(fields, field{"Route store", f})
 	}
-	if err := c.block(fields...); err != nil {
-		return err
-	}
-	return c.out.Document(j)
+	return c.block(fields...)
 }
 
 type listenerJSON struct {

@@ -41,9 +41,9 @@ func showSummary(ctx context.Context, c *call) error {
 	} {
 		lines = append(lines, "  "+pad(f.name, 20)+": "+f.value)
 	}
-	if err := c.lines(lines...); err != nil {
+	if err := c.out.Document([]summaryJSON{{int(s.Port), s.Name, s.PID, c.h.options.Version, jsonSeconds(s.Uptime), s.Clients, s.Peers,
+		s.Messages, s.Bytes, uint64(s.MemoryBytes), s.Routes, s.AttributeSets}}); err != nil {
 		return err
 	}
-	return c.out.Document([]summaryJSON{{int(s.Port), s.Name, s.PID, c.h.options.Version, jsonSeconds(s.Uptime), s.Clients, s.Peers,
-		s.Messages, s.Bytes, uint64(s.MemoryBytes), s.Routes, s.AttributeSets}})
+	return c.lines(lines...)
 }
