@@ -256,8 +256,8 @@ func (p *position) help(k pick) string {
 			return h
 		}
 	}
-	// The command that ends here, or the only one that goes on.
-	only := ""
+	// The command that ends here, or behind the value that follows, or the only one that goes on.
+	only, short := "", ""
 	for i := range p.states {
 		s := &p.states[i]
 		c := &p.tree.commands[s.command]
@@ -275,6 +275,11 @@ func (p *position) help(k pick) string {
 				if after.n.accept {
 					return c.Help
 				}
+				for x := range after.n.edges {
+					if e := &after.n.edges[x]; e.kind != nil && short == "" && p.tree.accepts(after.command, e.to) {
+						short = c.Help
+					}
+				}
 			}
 			if only == "" {
 				only = c.Help
@@ -283,7 +288,20 @@ func (p *position) help(k pick) string {
 			}
 		}
 	}
-	return strings.TrimPrefix(only, "\x00")
+	if only == "\x00" {
+		return short
+	}
+	return only
+}
+
+// accepts reports whether a command may end at a node of its pattern.
+func (t *Tree) accepts(command, node int) bool {
+	for _, s := range t.expand(nil, []thread{{command: command, node: node}}) {
+		if s.n.accept {
+			return true
+		}
+	}
+	return false
 }
 
 // next names the value that must follow a keyword.

@@ -1,0 +1,678 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bmp/proto/filter"
+	"bmp/proto/grammar"
+)
+
+// Conn is one connection, as handlers see it. Three goroutines serve it:
+//
+//	read (Serve's own)   bytes -> requests, at most 64 ahead; acts on a cancel at once
+//	execute              one request at a time, in order -> lines of its reply
+//	output.run           lines of replies and events -> bytes
+//
+// and one a subscription. They end in this order: reading ends (end of input, exit, an error), requests run out or are cancelled,
+// subscriptions are ended, what is left is written, the connection is closed.
+type Conn struct {
+	id     int
+	server *Server
+	link   Link
+	conn   net.Conn
+	in     *input
+	out    *output
+	outer  *Conn // the connection whose editor this is the control pipe of
+	since  time.Time
+
+	ctx context.Context // ends with the connection
+	end context.CancelCauseFunc
+
+	requests    chan request
+	eventsJSON  atomic.Bool
+	count       atomic.Uint64
+	interactive atomic.Bool
+
+	// Of the executing goroutine alone.
+	tree     *grammar.Tree
+	nonce    string
+	failures int // of auth
+	badLines int // in a row
+	confirm  bool
+	strict   bool
+	width    int
+	format   filter.Format
+	zone     *time.Location
+	switched chan struct{} // after `terminal interactive` it waits here for plain lines to come back
+	yield    chan struct{} // and wakes a reader that waits for room in requests
+
+	mu        sync.Mutex
+	ended     bool // reading is to stop
+	editor    bool // reading is to stop, an editor takes over
+	role      Role
+	product   string
+	followers []*follower
+	queued    int // requests read and not begun
+	read      uint64
+	cancelled uint64 // requests read up to this one are cancelled
+	running   context.CancelCauseFunc
+	line      string // that runs, secrets masked
+	last      time.Time
+}
+
+// request is a token with its number.
+type request struct {
+	token
+	number uint64
+}
+
+// ErrPlain is what a Console returns to go back to plain lines.
+var ErrPlain = errors.New("back to plain lines")
+
+// Why connections end.
+var (
+	errBye      = errors.New("bye")
+	errForeign  = errors.New("HTTP or TLS on the control port")
+	errIdle     = errors.New("idle")
+	errNoLogin  = errors.New("no login")
+	errBadLines = errors.New("too many bad lines")
+	errAuth     = errors.New("too many failed logins")
+	errStopping = errors.New("station stops")
+)
+
+func (s *Server) newConn(ctx context.Context, conn net.Conn, l Link, outer *Conn) (*Conn, error) {
+	_, tree, err := s.commands()
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	c := &Conn{
+		server: s, link: l, conn: conn, outer: outer, since: now, last: now, role: l.Role, tree: tree, zone: time.Local,
+		requests: make(chan request, s.o.Queue), switched: make(chan struct{}), yield: make(chan struct{}, 1),
+	}
+	c.in = newInput(reader{c}, l.TCP)
+	c.out = newOutput(conn, s.o.WriteStall, s.o.EventQueue, func(err error) { c.stop(err) })
+	c.ctx, c.end = context.WithCancelCause(context.WithoutCancel(ctx))
+	c.newNonce()
+	s.mu.Lock()
+	s.lastConn++
+	c.id = s.lastConn
+	s.conns[c.id] = c
+	s.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() {
+		if !c.interactive.Load() { // the editor hears it from the inner connection
+			c.out.event(CodeStopping, "Station stops", true)
+		}
+		c.out.hurry()
+		c.stop(errStopping)
+	})
+	context.AfterFunc(c.ctx, func() { stop() })
+	return c, nil
+}
+
+// ID is unique in the server.
+func (c *Conn) ID() int { return c.id }
+
+// stop ends the connection: nothing more is read, what runs is cancelled.
+func (c *Conn) stop(why error) {
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+	c.end(why)
+	_ = c.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader; a connection that cannot is closed already
+}
+
+// serve runs the connection.
+func (c *Conn) serve() error {
+	go c.out.run()
+	_ = c.out.reply(c.ctx, CodeGreeting, ' ', []byte(c.greeting())) // an error shows at the first read
+	executed := make(chan struct{})
+	go func() {
+		defer close(executed)
+		c.execute()
+	}()
+	why := c.readAll()
+	if why != nil {
+		c.stop(why)
+	}
+	close(c.requests)
+	<-executed
+	c.Unfollow(func(Subscription) bool { return true })
+	c.out.finish()
+	c.stop(errBye)
+	if cause := context.Cause(c.ctx); why == nil && cause != errBye {
+		why = cause
+	}
+	if err := c.conn.Close(); why == nil && err != nil {
+		why = err
+	}
+	if why == errBye {
+		why = nil
+	}
+	return why
+}
+
+// reader is the connection to read from: an idle TCP console is told and closed.
+type reader struct{ c *Conn }
+
+func (r reader) Read(b []byte) (int, error) {
+	c := r.c
+	for {
+		c.mu.Lock()
+		if c.ended || c.editor {
+			c.mu.Unlock()
+			return 0, os.ErrDeadlineExceeded
+		}
+		var deadline time.Time
+		if c.link.TCP {
+			left := c.server.o.Idle - time.Since(c.last)
+			if left <= 0 || c.busy() {
+				left = c.server.o.Idle
+			}
+			deadline = time.Now().Add(left)
+		}
+		if by, must := c.loginBy(); must {
+			deadline = by
+		}
+		err := c.conn.SetReadDeadline(deadline)
+		c.mu.Unlock()
+		if err != nil {
+			return 0, err
+		}
+		n, err := c.conn.Read(b)
+		if n > 0 || err == nil {
+			return n, err
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, err
+		}
+		c.mu.Lock()
+		stopped, busy := c.ended || c.editor, c.busy() || time.Since(c.last) < c.server.o.Idle
+		by, must := c.loginBy()
+		c.mu.Unlock()
+		if stopped {
+			return 0, err
+		}
+		if must && !time.Now().Before(by) {
+			c.out.event(CodeNotice, fmt.Sprintf("No login for %s, closing", shortDuration(c.link.Login)), true)
+			return 0, errNoLogin
+		}
+		if busy {
+			continue
+		}
+		c.out.event(CodeNotice, fmt.Sprintf("Idle for %s, closing", shortDuration(c.server.o.Idle)), true)
+		return 0, errIdle
+	}
+}
+
+// loginBy is when a connection that may do nothing yet is closed, if it is to be. The lock is held.
+func (c *Conn) loginBy() (time.Time, bool) {
+	return c.since.Add(c.link.Login), c.role == RoleNone && c.link.Login > 0
+}
+
+// busy reports whether a console that says nothing is not idle. The lock is held.
+func (c *Conn) busy() bool {
+	return len(c.followers) > 0 || c.queued > 0 || c.running != nil
+}
+
+// readAll reads until the end of input, nil, or says why it stopped.
+func (c *Conn) readAll() error {
+	for {
+		c.mu.Lock()
+		editor := c.editor && !c.ended
+		c.mu.Unlock()
+		if editor {
+			if err := c.runEditor(); err != nil {
+				return err
+			}
+		}
+		t, err := c.in.next()
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe):
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if c.ctx.Err() != nil {
+				return context.Cause(c.ctx)
+			}
+			continue // an editor takes over
+		default:
+			return err
+		}
+		switch t.kind {
+		case foreignToken:
+			return errForeign
+		case cancelToken:
+			c.cancel()
+			continue
+		case negotiateToken:
+			// A client that negotiates wants more than lines.
+			if c.server.o.Console == nil || c.link.Role == RoleNone {
+				continue
+			}
+			t = token{kind: lineToken, line: "terminal interactive"}
+		case lineToken:
+			if strings.TrimSpace(t.line) == "cancel" {
+				c.cancel()
+				continue
+			}
+		}
+		c.mu.Lock()
+		c.read++
+		c.queued++
+		c.last = time.Now()
+		q := request{t, c.read}
+		c.mu.Unlock()
+		if err := c.enqueue(q); err != nil {
+			return err
+		}
+	}
+}
+
+// enqueue waits for room: that is what holds back a console that asks faster than it is answered.
+func (c *Conn) enqueue(q request) error {
+	select {
+	case c.requests <- q:
+		return nil
+	case <-c.yield:
+		return c.runEditor(q)
+	case <-c.ctx.Done():
+		return context.Cause(c.ctx)
+	}
+}
+
+// errCancelled is the cause of a request that was cancelled.
+var errCancelled = &Error{CodeCancelled, "Cancelled"}
+
+// cancel ends the running request, and those that wait.
+func (c *Conn) cancel() {
+	c.mu.Lock()
+	c.cancelled = c.read
+	running := c.running
+	c.mu.Unlock()
+	if running != nil {
+		running(errCancelled)
+	}
+}
+
+// taken counts a request as begun.
+func (c *Conn) taken() {
+	c.mu.Lock()
+	c.queued--
+	c.last = time.Now()
+	c.mu.Unlock()
+	c.count.Add(1)
+}
+
+// execute runs requests until there are no more.
+func (c *Conn) execute() {
+	for q := range c.requests {
+		c.taken()
+		ctx, cancel := context.WithCancelCause(c.ctx)
+		c.mu.Lock()
+		gone, dropped := c.ended && c.ctx.Err() != nil, q.number <= c.cancelled
+		c.running = cancel
+		c.mu.Unlock()
+		if gone {
+			cancel(nil)
+			continue // to the end of the channel, so that the reader is not held
+		}
+		code, text := CodeCancelled, "Cancelled"
+		if !dropped {
+			code, text = c.answer(ctx, q.token)
+		}
+		c.mu.Lock()
+		c.running, c.line, c.last = nil, "", time.Now()
+		c.mu.Unlock()
+		// A verdict of several lines ("Multiple clients match ...") has its code on each; the last one ends the reply.
+		for head, rest, more := strings.Cut(text, "\n"); more; head, rest, more = strings.Cut(text, "\n") {
+			_ = c.out.reply(ctx, code, '-', filter.Clean([]byte(head)))
+			text = rest
+		}
+		_ = c.out.reply(ctx, code, ' ', filter.Clean([]byte(text))) // an error ends the connection by itself
+		cancel(nil)
+		c.startFollowers(code/100 == 2)
+		if q.kind == badToken || q.kind == longToken {
+			c.badLines++
+		} else {
+			c.badLines = 0
+		}
+		switch {
+		case code == CodeBye:
+			c.stop(errBye)
+		case c.badLines >= 10:
+			c.stop(errBadLines)
+		case c.failures >= 3:
+			c.stop(errAuth)
+		}
+		if c.handOver() {
+			select {
+			case <-c.switched:
+			case <-c.ctx.Done():
+			}
+		}
+	}
+}
+
+// answer runs one request and returns its verdict.
+func (c *Conn) answer(ctx context.Context, t token) (int, string) {
+	switch t.kind {
+	case badToken:
+		return CodeBadBytes, fmt.Sprintf("@%d+%d Bad bytes: %s", t.col, t.len, t.why)
+	case longToken:
+		return CodeTooLong, fmt.Sprintf("@%d+0 Line too long: at most %d bytes", MaxLine+1, MaxLine)
+	}
+	line := t.line
+	word, rest, _ := strings.Cut(strings.TrimLeft(line, " "), " ")
+	switch word {
+	case "":
+		return CodeDone, "0 rows"
+	case "hello":
+		return c.hello(line)
+	case "auth":
+		return c.auth(ctx, strings.Fields(rest))
+	case "exit", "quit":
+		if strings.TrimSpace(rest) == "" {
+			return CodeBye, "Bye"
+		}
+	}
+	if c.role == RoleNone {
+		return CodeLogin, "Log in first: auth hmac HEX, or auth token SECRET"
+	}
+	switch word {
+	case "grammar":
+		return c.grammarReply(ctx)
+	case "complete":
+		return c.complete(ctx, rest)
+	case "help":
+		return c.help(ctx, rest)
+	}
+	return c.command(ctx, line)
+}
+
+// env is what lines are judged by.
+func (c *Conn) env() grammar.Env {
+	return grammar.Env{Now: time.Now(), Zone: c.zone, Strict: c.strict}
+}
+
+func (c *Conn) request(line string, m *grammar.Match, env grammar.Env) *Request {
+	return &Request{Line: line, Match: m, Role: c.role, Who: c.link.Who, Format: c.format, Width: c.width, Zone: c.zone, Now: env.Now, Conn: c}
+}
+
+// command runs a command of the tree.
+func (c *Conn) command(ctx context.Context, line string) (int, string) {
+	env := c.env()
+	m, err := c.tree.Match(line, env)
+	if err != nil {
+		return verdictOf(err)
+	}
+	words := strings.Join(m.Words, " ")
+	switch {
+	case m.Command.Local:
+		return CodeForbidden, fmt.Sprintf("'%s' works only in the shell (bmp shell)", words)
+	case !c.role.may(m.Command):
+		return CodeForbidden, fmt.Sprintf("'%s' needs the role admin, this is %s (see 'auth')", words, c.role)
+	}
+	p, err := filter.Parse(m.Rest, m.RestCol, filter.Options{Strict: c.strict})
+	if err != nil {
+		return verdictOf(err)
+	}
+	q := c.request(line, m, env)
+	c.mu.Lock()
+	c.line = m.Redacted()
+	if m.RestCol > 0 {
+		c.line += " |" + m.Rest
+	}
+	c.mu.Unlock()
+	w := p.Start(replySink{ctx, c.out}, c.format)
+	q.Format = w.Format()
+	r := &Reply{Writer: w, ctx: ctx, conn: c}
+	if own, ok := ownCommands[m.Command.ID]; ok {
+		err = own(c, q, r)
+	} else {
+		if m.Command.Role == grammar.Admin && c.server.o.Audit != nil {
+			c.server.o.Audit(q, m.Redacted())
+		}
+		err = c.server.o.Handler.Execute(ctx, q, r)
+	}
+	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		err = context.Cause(ctx)
+	}
+	code, text := verdictOf(err)
+	if code/100 == 5 && !strings.HasPrefix(text, "@") {
+		text = fmt.Sprintf("@1+%d %s", len(line), text) // the handler named no place: all of it
+	}
+	result, err := w.Finish(code != CodeDone)
+	if code != CodeDone {
+		return code, text
+	}
+	if err != nil {
+		return verdictOf(err)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return verdictOf(context.Cause(ctx))
+	case result.Nothing:
+		return CodeNothing, "0 rows"
+	case r.subscribed != 0:
+		return CodeSubscribed, "Subscribed id=" + strconv.Itoa(r.subscribed)
+	case r.text != "":
+		return CodeDone, r.text
+	}
+	return CodeDone, fmt.Sprintf("%d rows", result.Rows)
+}
+
+// ownCommands run the connection's own words.
+var ownCommands = map[string]func(c *Conn, q *Request, r *Reply) error{
+	"exit": func(*Conn, *Request, *Reply) error { return &Error{CodeBye, "Bye"} },
+	"quit": func(*Conn, *Request, *Reply) error { return &Error{CodeBye, "Bye"} },
+	"terminal confirm": func(c *Conn, q *Request, r *Reply) error {
+		c.confirm = q.Match.Value("onoff") == "on"
+		r.Done("Confirmation %s", q.Match.Value("onoff"))
+		return nil
+	},
+	"terminal strict": func(c *Conn, q *Request, r *Reply) error {
+		c.strict = q.Match.Value("onoff") == "on"
+		r.Done("Strict %s", q.Match.Value("onoff"))
+		return nil
+	},
+	"terminal width": func(c *Conn, q *Request, r *Reply) error {
+		n, _ := q.Match.Number("n")
+		c.width = int(min(n, 10000))
+		r.Done("Width %d", c.width)
+		return nil
+	},
+	"terminal format": func(c *Conn, q *Request, r *Reply) error {
+		for _, w := range []string{"text", "json", "json-lines"} {
+			if q.Match.Has(w) {
+				c.format = formats[w]
+				r.Done("Format %s", w)
+			}
+		}
+		return nil
+	},
+	"terminal monitor":     (*Conn).monitor,
+	"terminal interactive": (*Conn).wantEditor,
+	"terminal plain": func(c *Conn, _ *Request, r *Reply) error {
+		// In the editor this is a word of its own; here lines are plain already.
+		r.Done("Plain lines")
+		return nil
+	},
+}
+
+var formats = map[string]filter.Format{"text": filter.Text, "json": filter.JSON, "json-lines": filter.JSONLines}
+
+// monitorTag marks the subscription of `terminal monitor`.
+type monitorTag struct{}
+
+// monitor follows the station's console lines.
+func (c *Conn) monitor(q *Request, r *Reply) error {
+	n := c.Unfollow(func(s Subscription) bool { return s.Tag == monitorTag{} })
+	if q.Match.Value("onoff") == "off" {
+		r.Done("%d subscription%s ended", n, plural(n))
+		return nil
+	}
+	if c.server.o.Monitor == nil {
+		return Errorf(CodeFailed, "This station has no console lines")
+	}
+	id, err := c.Follow("console lines", monitorTag{}, c.server.o.Monitor)
+	if err != nil {
+		return err
+	}
+	r.Subscribed(id)
+	return nil
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+// hello takes the settings of a program.
+func (c *Conn) hello(line string) (int, string) {
+	fields := strings.Fields(line)
+	at := func(i int) int { // of field i, bytes from 1
+		col := 0
+		for n := 0; n <= i; n++ {
+			col += strings.Index(line[col:], fields[n])
+			if n < i {
+				col += len(fields[n])
+			}
+		}
+		return col + 1
+	}
+	if len(fields) < 2 {
+		return CodeIncomplete, fmt.Sprintf("@%d+0 Incomplete command: hello (expected: VERSION)", len(line)+1)
+	}
+	if fields[1] != strconv.Itoa(Proto) {
+		return CodeVersion, fmt.Sprintf("@%d+%d Version %s is not spoken here, only %d", at(1), len(fields[1]), fields[1], Proto)
+	}
+	format, width, zone, events, product := c.format, c.width, c.zone, c.eventsJSON.Load(), c.product
+	for i, f := range fields[2:] {
+		key, value, _ := strings.Cut(f, "=")
+		ok := true
+		switch key {
+		case "client":
+			product = value[:min(len(value), 64)]
+		case "format":
+			format, ok = formats[value]
+		case "width":
+			n, err := strconv.ParseUint(value, 10, 15)
+			width, ok = int(n), err == nil
+		case "tz":
+			z, err := time.LoadLocation(value)
+			if ok = err == nil && value != ""; ok {
+				zone = z
+			}
+		case "events":
+			events, ok = value == "json", value == "json" || value == "text"
+		} // what a later version says is not known here
+		if !ok {
+			return CodeInvalid, fmt.Sprintf("@%d+%d Invalid input: %s", at(i+2), len(f), f)
+		}
+	}
+	c.format, c.width, c.zone = format, width, zone
+	c.eventsJSON.Store(events)
+	c.mu.Lock()
+	c.product = product
+	c.mu.Unlock()
+	return CodeDone, fmt.Sprintf("bmp %s proto=%d", c.server.o.Version, Proto)
+}
+
+// valuesEnv is env with live values.
+func (c *Conn) valuesEnv(line string) grammar.Env {
+	env := c.env()
+	env.Values = func(ctx context.Context, kind, partial string, m *grammar.Match) []grammar.Candidate {
+		return c.server.o.Handler.Values(ctx, c.request(line, nil, env), kind, partial, m)
+	}
+	return env
+}
+
+// complete answers Tab; positions are in line.
+func (c *Conn) complete(ctx context.Context, line string) (int, string) {
+	bounded, done := context.WithTimeout(ctx, c.server.o.CompleteTimeout)
+	defer done()
+	x := c.tree.Complete(bounded, line, c.valuesEnv(line))
+	for _, k := range x.Candidates {
+		if err := c.out.reply(ctx, CodeCandidate, '-', tabbed(k.Text, k.Help)); err != nil {
+			return verdictOf(err)
+		}
+	}
+	return CodeDone, fmt.Sprintf("replace=%d+%d prefix=%s", x.Col, x.Len, x.Prefix)
+}
+
+// help answers `?`; positions are in line.
+func (c *Conn) help(ctx context.Context, line string) (int, string) {
+	bounded, done := context.WithTimeout(ctx, c.server.o.CompleteTimeout)
+	defer done()
+	items := c.tree.Help(bounded, line, c.valuesEnv(line))
+	for _, x := range items {
+		if err := c.out.reply(ctx, CodeHelp, '-', tabbed(x.Word, x.Help, x.Next)); err != nil {
+			return verdictOf(err)
+		}
+	}
+	if len(items) == 0 {
+		if _, err := c.tree.Match(line, c.env()); err != nil {
+			if code, text := verdictOf(err); code != CodeIncomplete {
+				return code, text
+			}
+		}
+	}
+	return CodeDone, fmt.Sprintf("%d rows", len(items))
+}
+
+// newNonce makes the challenge for the next auth.
+func (c *Conn) newNonce() {
+	if c.link.NoAuth || c.role == RoleAdmin {
+		c.nonce = ""
+		return
+	}
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	c.nonce = hex.EncodeToString(b[:])
+}
+
+// console describes the connection. Of one with an editor the inner one is shown, as one.
+func (c *Conn) console() (Console, bool) {
+	if c.interactive.Load() {
+		return Console{}, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := Console{
+		ID: c.id, Who: c.link.Who, Listener: c.link.Listener, Product: c.product, Role: c.role, Since: c.since, Running: c.line,
+		Requests: c.count.Load(), Interactive: c.outer != nil,
+	}
+	if c.running == nil {
+		x.Idle = time.Since(c.last)
+	}
+	for _, f := range c.followers {
+		x.Subscriptions = append(x.Subscriptions, f.snapshot())
+	}
+	return x, true
+}
+
+// shortDuration writes 15m0s as 15m.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	for _, tail := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, tail) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}
