@@ -79,7 +79,7 @@ func Play(ctx context.Context, f *File, addr string, o PlayOptions) (rep Report,
 	if err := p.flush(); err != nil {
 		return rep, err
 	}
-	if o.Hold && ctx.Err() == nil && len(p.conns) > 0 {
+	if o.Hold && len(p.conns) > 0 { // all is sent: the end of the context is no failure
 		<-ctx.Done()
 		return rep, fileErr
 	}
