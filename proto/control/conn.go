@@ -89,7 +89,7 @@ var (
 	errNoLogin  = errors.New("no login")
 	errBadLines = errors.New("too many bad lines")
 	errAuth     = errors.New("too many failed logins")
-	errStopping = errors.New("station stops")
+	errStopping = &Error{CodeFailed, "Station stops"}
 )
 
 func (s *Server) newConn(ctx context.Context, conn net.Conn, l Link, outer *Conn) (*Conn, error) {
