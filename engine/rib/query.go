@@ -286,29 +286,78 @@ func (r *query) probeAll(id uint32, skip *tableSet) {
 	}
 	dense := len(r.hits)
 	held := r.d.presence(r.s, id)
+	var ask asked
 	for k, set := range held {
 		for ; set != 0; set &= set - 1 {
 			bucket := f.buckets[k*64+bits.TrailingZeros64(set)]
 			for i := range bucket {
-				t := bucket[i].t
-				if !held.has(bucket[i].bits) || skip.has(t) {
-					continue
-				}
-				before := len(r.hits)
-				if !r.probe(t, id) {
-					continue
-				}
-				skip.add(t)
-				if r.q.Where != nil && !r.q.Where(t.owner) {
-					r.hits = r.hits[:before]
+				if held.has(bucket[i].bits) && !skip.has(bucket[i].t) {
+					if ask.tables[ask.n], ask.n = bucket[i].t, ask.n+1; ask.n == len(ask.tables) {
+						r.probeSparse(&ask, id, skip)
+					}
 				}
 			}
 		}
 	}
+	r.probeSparse(&ask, id, skip)
 	f.mu.RUnlock()
 	if len(r.hits) > dense {
 		slices.SortStableFunc(r.hits[first:], func(a, b hit) int { return compareOwners(a.t, b.t) })
 	}
+}
+
+// asked is tables that may hold a prefix.
+type asked struct {
+	n      int
+	tables [64]*Table
+	roots  [64]*root
+	tops   [64]*branch
+	leaves [64]leaf
+}
+
+// probeSparse adds the wanted routes of one prefix in the tables of a, and empties a. None of what it looks at is likely to be in the cache; so it
+// goes through all tables step by step, and the misses of a step overlap: ten times faster than table by table.
+func (r *query) probeSparse(a *asked, id uint32, skip *tableSet) {
+	for i, t := range a.tables[:a.n] {
+		a.roots[i] = t.root.Load()
+	}
+	for i, root := range a.roots[:a.n] {
+		a.tops[i] = nil
+		if root != nil && len(root.branches) > 0 {
+			a.tops[i] = root.branches[at(root.firsts, a.tables[i].key(id, 0))].Load()
+		}
+	}
+	for i, b := range a.tops[:a.n] {
+		a.leaves[i] = leaf{}
+		if b != nil {
+			t := a.tables[i]
+			a.leaves[i] = t.leaf(atomic.LoadUint32(&b.leaves[at(b.firsts, t.key(id, 0))]))
+		}
+	}
+	for i, t := range a.tables[:a.n] {
+		r.work++
+		before := len(r.hits)
+		has := false
+		switch l := a.leaves[i]; {
+		case t.addPath || a.tops[i] == nil:
+			has = r.probe(t, id)
+		default:
+			if k := l.search(uint64(id)); k < len(l.words) && l.keys4[k] == id {
+				c := atomic.LoadUint64(&l.words[k])
+				has = c != 0
+				if r.wanted(t, 0, c) {
+					r.hits = append(r.hits, hit{t, id, 0, c})
+				}
+			}
+		}
+		if has {
+			skip.add(t)
+			if r.q.Where != nil && !r.q.Where(t.owner) {
+				r.hits = r.hits[:before]
+			}
+		}
+	}
+	a.n = 0
 }
 
 // tableSet is a set of tables of one family. Nil is an empty one that stays empty.

@@ -67,6 +67,7 @@ type root struct {
 	dense    []uint32 // big pages of cells, by number>>blockShift; 0 is none. Loaded and stored atomically
 	firsts   []uint64 // first key of each branch; that of the first branch is 0
 	branches []atomic.Pointer[branch]
+	only     [1]atomic.Pointer[branch] // branches of most trees: one thing less to fetch
 }
 
 func (r *root) isDense() bool { return r.dense != nil }

@@ -1,6 +1,7 @@
 package rib
 
 import (
+	"math"
 	"slices"
 	"sort"
 	"sync/atomic"
@@ -72,16 +73,32 @@ func (l leaf) key(i int) uint64 {
 	return uint64(l.keys4[i])
 }
 
-// search is the place of the first key that is not below key.
+// search is the place of the first key that is not below key. It looks at one key of each cache line, all at once, before it looks into one
+// of them: in a leaf that is not in the cache, halving would wait for line after line.
 func (l leaf) search(key uint64) int {
-	lo, hi := 0, len(l.words)
-	for lo < hi {
-		mid := int(uint(lo+hi) / 2)
-		if l.key(mid) < key {
-			lo = mid + 1
-		} else {
-			hi = mid
+	lo := 0
+	if l.keys8 != nil {
+		for i := 7; i < len(l.keys8); i += 8 {
+			if l.keys8[i] < key {
+				lo = i + 1
+			}
 		}
+		for lo < len(l.keys8) && l.keys8[lo] < key {
+			lo++
+		}
+		return lo
+	}
+	if key > math.MaxUint32 {
+		return len(l.keys4)
+	}
+	k := uint32(key)
+	for i := 15; i < len(l.keys4); i += 16 {
+		if l.keys4[i] < k {
+			lo = i + 1
+		}
+	}
+	for lo < len(l.keys4) && l.keys4[lo] < k {
+		lo++
 	}
 	return lo
 }
@@ -129,40 +146,71 @@ func (t *Table) eachLeaf(r *root, from uint64, fn func(id, path uint32, cell *ui
 	}
 }
 
-// writeLeaf makes a leaf of entries, which fit. 0 is no memory.
-func (t *Table) writeLeaf(entries []entry) uint32 {
+// newLeaf allocates a leaf for n entries, which are still to be written. ref 0 is no memory.
+func (t *Table) newLeaf(n int) (ref uint32, l leaf) {
 	s := t.store
-	var ref uint32
-	var words []uint64
-	var halves []uint32
-	keys, few := plainCap, plainSmall
+	few := plainSmall
 	if t.addPath {
-		keys, few = pathCap, pathSmall
+		few = pathSmall
 	}
-	if len(entries) <= few {
-		keys = few
+	if n <= few {
 		if ref = s.small.alloc(false); ref == 0 {
-			return 0
+			return 0, leaf{}
 		}
-		p := s.small.small(ref)
-		words, halves = p[:], p.halves()[:]
+		s.small.small(ref)[smallWords-1] = uint64(n)
 		ref |= smallLeaf
 	} else {
 		if ref = s.big.alloc(false); ref == 0 {
-			return 0
+			return 0, leaf{}
 		}
-		p := s.big.big(ref)
-		words, halves = p[:], p.columns()[:]
+		s.big.big(ref)[bigWords-1] = uint64(n)
 	}
-	for i, e := range entries {
-		words[i] = e.cell
-		if t.addPath {
-			words[keys+i] = e.key
+	return ref, t.leaf(ref)
+}
+
+func (l leaf) put(i int, e entry) {
+	l.words[i] = e.cell
+	if l.keys8 != nil {
+		l.keys8[i] = e.key
+	} else {
+		l.keys4[i] = uint32(e.key)
+	}
+}
+
+// writeLeaf makes a leaf of entries, which fit. 0 is no memory.
+func (t *Table) writeLeaf(entries []entry) uint32 {
+	ref, l := t.newLeaf(len(entries))
+	if ref != 0 {
+		for i, e := range entries {
+			l.put(i, e)
+		}
+	}
+	return ref
+}
+
+// extendLeaf makes a leaf of those of l, which are all kept, and add, which fit.
+func (t *Table) extendLeaf(l leaf, add []entry) uint32 {
+	ref, out := t.newLeaf(len(l.words) + len(add))
+	if ref == 0 {
+		return 0
+	}
+	from := 0
+	for i := 0; i <= len(add); i++ {
+		to := len(l.words)
+		if i < len(add) {
+			to = l.search(add[i].key)
+		}
+		copy(out.words[from+i:], l.words[from:to])
+		if l.keys8 != nil {
+			copy(out.keys8[from+i:], l.keys8[from:to])
 		} else {
-			halves[2*keys+i] = uint32(e.key)
+			copy(out.keys4[from+i:], l.keys4[from:to])
 		}
+		if i < len(add) {
+			out.put(to+i, add[i])
+		}
+		from = to
 	}
-	words[len(words)-1] = uint64(len(entries))
 	return ref
 }
 
@@ -235,7 +283,10 @@ func (t *Table) buildTree(entries []entry) (*root, bool) {
 // add appends a branch to a root that is not in use yet.
 func (r *root) add(b *branch) {
 	r.firsts = append(r.firsts, b.firsts[0])
-	wide := make([]atomic.Pointer[branch], len(r.firsts))
+	wide := r.only[:]
+	if len(r.firsts) > 1 {
+		wide = make([]atomic.Pointer[branch], len(r.firsts))
+	}
 	for i := range r.branches {
 		wide[i].Store(r.branches[i].Load())
 	}
@@ -267,6 +318,17 @@ func (t *Table) insert(entries []entry, scratch *[]entry) int {
 			end = done + sort.Search(len(entries)-done, func(i int) bool { return entries[done+i].key >= limit })
 		}
 		l := t.leaf(b.leaves[li])
+		if t.tombs == 0 && len(l.words)+end-done <= t.leafCap() {
+			ref := t.extendLeaf(l, entries[done:end])
+			if ref == 0 {
+				return done
+			}
+			old := b.leaves[li]
+			atomic.StoreUint32(&b.leaves[li], ref)
+			t.store.retireLeaf(old)
+			done = end
+			continue
+		}
 		merged, tombs := l.merge((*scratch)[:0], entries[done:end])
 		*scratch = merged
 		if len(merged) <= t.leafCap() {
