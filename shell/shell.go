@@ -200,15 +200,16 @@ func (s *Shell) verdict(v control.Verdict, line string) {
 		}
 		return
 	}
-	if s.terminal {
-		cols, _ := s.editor.Size()
-		if place, ok := caret(v, s.prompt(), line, cols); ok {
-			fmt.Fprintln(s.editor.Out(), place)
-			s.fail(v.Err())
-			return
-		}
+	if !s.terminal {
+		s.fail(nameWord(v, line))
+		return
 	}
-	s.fail(nameWord(v, line))
+	cols, _ := s.editor.Size()
+	place, err := pointAt(v, s.prompt(), line, cols)
+	if place != "" {
+		fmt.Fprintln(s.editor.Out(), place)
+	}
+	s.fail(err)
 }
 
 // help answers a question mark at the end of a line.

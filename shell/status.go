@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"bmp/proto/control"
+	"bmp/proto/grammar"
 )
 
 // errorf makes an error of the shell's own, with the code that a station's
@@ -45,35 +46,21 @@ func PrintError(w io.Writer, json bool, err error) int {
 // ErrorStatus is the exit status of an error.
 func ErrorStatus(err error) int { return control.ExitStatus(asError(err).Code) }
 
-// nameWord turns the error of a verdict into one that makes sense without the
-// line above it: where a caret would be drawn, the word stands instead.
+// nameWord turns a verdict into an error that makes sense without the line
+// above it: where a caret would be drawn, the word stands instead.
 func nameWord(v control.Verdict, line string) error {
-	text := v.Text
-	if v.Col > 0 && v.Col <= len(line) && strings.Contains(text, "at '^'") {
-		word := line[v.Col-1:]
-		if v.Len > 0 && v.Len < len(word) {
-			word = word[:v.Len]
-		}
-		text = strings.Replace(text, "at '^'", "'"+word+"'", 1)
-	}
-	return &control.Error{Code: v.Code, Text: text}
+	_, text := grammar.Explain(v.Code, v.Text, line, v.Col, v.Len, false, 0)
+	return &control.Error{Code: v.Code, Text: strings.TrimPrefix(text, "% ")}
 }
 
-// caret draws the place of an error below a line that was typed behind a
-// prompt. ok is false when the error has no place, or the line was wider than
-// the terminal, so that nothing would point at it.
-func caret(v control.Verdict, prompt, line string, cols int) (drawn string, ok bool) {
-	if v.Col <= 0 || v.Col > len(line)+1 || !strings.Contains(v.Text, "'^'") {
-		return "", false
+// pointAt is a verdict for somebody who has the line before his eyes, typed
+// behind a prompt: the error, and the line with the caret that goes above it.
+// The caret is "" where there is nothing to point at, or where the line was
+// wider than the terminal, so that it would point at something else.
+func pointAt(v control.Verdict, prompt, line string, cols int) (caret string, err error) {
+	caret, text := grammar.Explain(v.Code, v.Text, line, v.Col, v.Len, true, len(prompt))
+	if caret == "" || cols > 0 && len(caret) > cols {
+		return "", nameWord(v, line)
 	}
-	blank := []rune(prompt + line[:v.Col-1])
-	if cols > 0 && len(blank) >= cols {
-		return "", false
-	}
-	for i, r := range blank {
-		if r != '\t' { // a tab is as wide here as it was above
-			blank[i] = ' '
-		}
-	}
-	return string(blank) + "^", true
+	return caret, &control.Error{Code: v.Code, Text: strings.TrimPrefix(text, "% ")}
 }

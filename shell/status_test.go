@@ -6,34 +6,35 @@ import (
 	"bmp/proto/control"
 )
 
-func TestCaret(t *testing.T) {
-	v := control.Verdict{Code: 503, Text: "Invalid input at '^': expected A.B.C.D, X:X::X:X, an ID or RD/address", Col: 20, Len: 10}
+func TestPlaceOfAnError(t *testing.T) {
 	line := "show client 1 peer 10.0.0.999 routes"
-	v.Col = 20
-	place, ok := caret(v, "bmp# ", line, 80)
-	if want := "                        ^"; !ok || place != want {
-		t.Errorf("caret %q, %v; want %q", place, ok, want)
+	v := control.Verdict{Code: 503, Text: "Invalid input: expected A.B.C.D, X:X::X:X, an ID or RD/address", Col: 20, Len: 10}
+	place, err := pointAt(v, "bmp# ", line, 80)
+	if want := "                        ^"; place != want {
+		t.Errorf("caret %q, want %q", place, want)
 	}
-	if _, ok := caret(v, "bmp# ", line, 24); ok {
-		t.Error("a caret is drawn below a line that has wrapped")
+	if got, want := err.Error(), "Invalid input at '^': expected A.B.C.D, X:X::X:X, an ID or RD/address"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
-	if got, want := nameWord(v, line).Error(), "Invalid input '10.0.0.999': expected A.B.C.D, X:X::X:X, an ID or RD/address"; got != want {
-		t.Errorf("one shot: %q, want %q", got, want)
+	oneShot := "Invalid input '10.0.0.999': expected A.B.C.D, X:X::X:X, an ID or RD/address"
+	if got := nameWord(v, line).Error(); got != oneShot {
+		t.Errorf("one shot: %q, want %q", got, oneShot)
 	}
-	// A tab is as wide below as above, and what is not ASCII one column.
-	if place, _ := caret(control.Verdict{Text: "'^'", Col: 8}, "> ", "é\tshow x", 0); place != "   \t    ^" {
-		t.Errorf("caret %q", place)
+	// Below a line that has wrapped a caret would point at something else.
+	if place, err := pointAt(v, "bmp# ", line, 24); place != "" || err.Error() != oneShot {
+		t.Errorf("24 columns: caret %q, %v", place, err)
 	}
 	for _, v := range []control.Verdict{
 		{Code: 404, Text: "No client '9'"},
 		{Code: 500, Text: "Invalid command: bogus (try 'help')", Col: 1, Len: 5},
-		{Code: 503, Text: "Invalid input at '^'", Col: 1000},
 	} {
-		if place, ok := caret(v, "bmp# ", "bogus", 80); ok {
-			t.Errorf("%s: a caret at %q", v.Text, place)
+		if place, err := pointAt(v, "bmp# ", "bogus", 80); place != "" || err.Error() != v.Text {
+			t.Errorf("%s: caret %q, %v", v.Text, place, err)
 		}
-		nameWord(v, "bogus") // must not look outside the line
 	}
+	// A station may send any place: nothing is looked for outside the line.
+	pointAt(control.Verdict{Code: 503, Text: "Invalid input: x", Col: 1000, Len: 9}, "bmp# ", "bogus", 80)
+	pointAt(control.Verdict{Code: 503, Text: "Invalid input: x", Col: 5, Len: 1 << 30}, "bmp# ", "bogus", 80)
 }
 
 func TestOneLine(t *testing.T) {

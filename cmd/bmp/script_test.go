@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"bmp/proto/control"
 )
@@ -29,6 +30,9 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// scriptDir is made absolute, because a script changes the folder it is in.
+var scriptDir, _ = filepath.Abs(filepath.Join("testdata", "script"))
+
 // scriptLimit bounds each wait of a script.
 const scriptLimit = 20 * time.Second
 
@@ -36,8 +40,9 @@ const scriptLimit = 20 * time.Second
 // what must be printed, with the real binary over real sockets.
 //
 // Each script has its own runtime and state folder, and ports that nobody
-// else has: $P1 $P2 $P3, with the control ports $C1 $C2 $C3 behind them. The
-// stations that it started are ended with it. Besides the commands of testscript
+// else has: $P1 < $P2 < $P3, with the control ports $C1 $C2 $C3 behind them. The
+// stations that it started are ended with it. UPDATE_SCRIPTS=1 in the environment
+// writes what is printed into the scripts instead of comparing it. Besides the commands of testscript
 // there are
 //
 //	status N COMMAND ARG...         run a program, which must exit with status N
@@ -47,18 +52,21 @@ const scriptLimit = 20 * time.Second
 //	errput FILE                     standard error likewise
 //	json EXPR                       the last standard output is one JSON document, in which
 //	                                PATH=VALUE, like 0.port=$P1
+//	interrupt N REGEX COMMAND...    run a program, send it SIGINT when what it printed matches;
+//	                                it must exit with status N then
 //	ended PORT                      wait until no station runs on PORT
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:   filepath.Join("testdata", "script"),
+		Dir:   scriptDir,
 		Setup: setupScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": scriptStatus,
-			"until":  scriptUntil,
-			"output": func(ts *testscript.TestScript, neg bool, args []string) { scriptCompare(ts, "stdout", neg, args) },
-			"errput": func(ts *testscript.TestScript, neg bool, args []string) { scriptCompare(ts, "stderr", neg, args) },
-			"json":   scriptJSON,
-			"ended":  scriptEnded,
+			"status":    scriptStatus,
+			"until":     scriptUntil,
+			"output":    func(ts *testscript.TestScript, neg bool, args []string) { scriptCompare(ts, "stdout", neg, args) },
+			"errput":    func(ts *testscript.TestScript, neg bool, args []string) { scriptCompare(ts, "stderr", neg, args) },
+			"json":      scriptJSON,
+			"ended":     scriptEnded,
+			"interrupt": scriptInterrupt,
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {
@@ -74,7 +82,6 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %s", cond)
 		},
 		RequireExplicitExec: true,
-		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 	})
 }
 
@@ -90,7 +97,7 @@ func setupScript(env *testscript.Env) error {
 	env.Setenv("BMP_TARGET", "")
 	env.Setenv("NO_COLOR", "1")
 	for i := 1; i <= 3; i++ {
-		p, err := freePorts()
+		p, err := freePorts(4000 + 6000*i)
 		if err != nil {
 			return err
 		}
@@ -101,11 +108,11 @@ func setupScript(env *testscript.Env) error {
 	return nil
 }
 
-// freePorts finds a BMP port and a control port that are free, below the range
-// that the system hands out by itself.
-func freePorts() (int, error) {
+// freePorts finds a BMP port and a control port that are free, among the 6000
+// from base on, below the range that the system hands out by itself.
+func freePorts(base int) (int, error) {
 	for range 1000 {
-		port := 10_000 + 2*rand.IntN(10_000)
+		port := base + 2*rand.IntN(3000)
 		var ls []net.Listener
 		for _, p := range []int{port, port + 1} {
 			if l, err := net.Listen("tcp", ":"+strconv.Itoa(p)); err == nil {
@@ -164,6 +171,20 @@ func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// scriptCommand is a program with the script's folder and environment, for what
+// testscript's own exec cannot do.
+func scriptCommand(ts *testscript.TestScript, args []string) *exec.Cmd {
+	program, err := exec.LookPath(args[0])
+	ts.Check(err)
+	cmd := exec.Command(program, args[1:]...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = os.Environ()
+	for _, name := range []string{"BMP_RUNTIME_DIR", "XDG_STATE_HOME", "HOME", "TZ", "BMP_TARGET"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	return cmd
+}
+
 func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: until REGEX COMMAND ARG...")
@@ -174,9 +195,9 @@ func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := ts.Exec(args[1], args[2:]...)
-		out := ts.ReadFile("stdout")
-		if re.MatchString(out) {
+		// Not by ts.Exec, whose every attempt would be in the log.
+		out, err := scriptCommand(ts, args[1:]).Output()
+		if re.Match(out) {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -186,14 +207,68 @@ func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+func scriptInterrupt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: interrupt N REGEX COMMAND ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	re, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	cmd := scriptCommand(ts, args[2:])
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	limit := time.AfterFunc(scriptLimit, func() { cmd.Process.Kill() })
+	defer limit.Stop()
+	var text strings.Builder
+	buf := make([]byte, 4096)
+	sent := false
+	for {
+		n, err := out.Read(buf)
+		text.Write(buf[:n])
+		if !sent && re.MatchString(text.String()) {
+			sent = true
+			cmd.Process.Signal(os.Interrupt)
+		}
+		if err != nil {
+			break
+		}
+	}
+	cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); !sent || got != want {
+		ts.Fatalf("exit status %d, want %d; printed:\n%s", got, want, text.String())
+	}
+}
+
 func scriptCompare(ts *testscript.TestScript, which string, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: output FILE")
 	}
 	got, want := scrub(ts, ts.ReadFile(which)), ts.ReadFile(args[0])
-	if got != want {
-		ts.Fatalf("%s is\n%s\nand should be\n%s", which, got, want)
+	if got == want {
+		return
 	}
+	if os.Getenv("UPDATE_SCRIPTS") != "" {
+		ts.Check(updateScript(filepath.Join(scriptDir, ts.Name()+".txtar"), args[0], got))
+		return
+	}
+	ts.Fatalf("%s is\n%s\nand should be\n%s", which, got, want)
+}
+
+// updateScript puts what was printed into a script, for a person to compare
+// with the contract before it is committed.
+func updateScript(path, file, content string) error {
+	a, err := txtar.ParseFile(path)
+	if err != nil {
+		return err
+	}
+	for i := range a.Files {
+		if a.Files[i].Name == file {
+			a.Files[i].Data = []byte(content)
+		}
+	}
+	return os.WriteFile(path, txtar.Format(a), 0o644)
 }
 
 // scrubs are what changes from run to run. Where the columns of a table count,
@@ -202,6 +277,7 @@ var scrubs = []struct {
 	re   *regexp.Regexp
 	with string
 }{
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d`), "YYYY-MM-DD"},
 	{regexp.MustCompile(`\d\d:\d\d:\d\d\.\d{3}`), "HH:MM:SS.mmm"},
 	{regexp.MustCompile(`\b00:0\d:\d\d\b`), "00:00:SS"},
 	{regexp.MustCompile(`\b\d\d:\d\d:\d\d\b( [0-9-]{10})?`), "HH:MM:SS"},
@@ -209,6 +285,7 @@ var scrubs = []struct {
 	{regexp.MustCompile(`(?m)(BMP Server pid +: )\d+$`), "${1}PID"},
 	{regexp.MustCompile(`(?m)(BMP Server uptime +: )\S.*$`), "${1}UPTIME"},
 	{regexp.MustCompile(`(?m)(Total memory usage +: )\S.*$`), "${1}MEMORY"},
+	{regexp.MustCompile(`(?m)(Attribute sets +: )\d+$`), "${1}SETS"},
 	{regexp.MustCompile(`(?m)(Read lag +: )\S.*$`), "${1}LAG"},
 }
 
