@@ -65,6 +65,10 @@ func decodeMessage(m *client.Message, maxRoutes int) decodedMessage {
 	} else if m.Malformed && !strings.HasPrefix(d.summary, "malformed") {
 		d.summary = "malformed: " + d.summary
 	}
+	d.summary = oneLine(d.summary) // a router's text may be anything
+	if d.summary == "" {
+		d.summary = "empty"
+	}
 	return d
 }
 
@@ -330,7 +334,7 @@ func tlvText(t bmp.TLV) string {
 // text must not break a table or a terminal.
 func oneLine(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
 			return ' '
 		}
 		return r
@@ -381,7 +385,4 @@ func (d *decodedMessage) mirroring(p *bmp.RouteMirroring, m *client.Message) {
 		d.add("bgp message", text)
 	}
 	d.summary = strings.Join(parts, "; ")
-	if d.summary == "" {
-		d.summary = "empty"
-	}
 }

@@ -161,6 +161,10 @@ func rows() []row {
 		{grammar.Command{ID: "write", Pattern: "write", Help: "keep the run-time configuration for the next start", Role: grammar.Admin}, write},
 		{grammar.Command{ID: "shutdown", Pattern: "shutdown!", Help: "stop the station (asks)", Role: grammar.Admin}, shutdown},
 	}
+	// Words of the shell that the station answers, too; the IDs take the place of the protocol's own, which refuse them.
+	list = append(list,
+		row{grammar.Command{ID: "shell list", Pattern: "list", Help: "every command", Examples: []string{"list", "list | include client"}}, listCommands},
+		row{grammar.Command{ID: "shell find", Pattern: "find RE", Help: "commands about something", Examples: []string{"find next-hop"}}, listCommands})
 	return append(list, laterSpellings(list)...)
 }
 
