@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -367,4 +368,39 @@ func TestMemoryLimit(t *testing.T) {
 	used.store(0)
 	until(t, "new clients are taken again", func() bool { return !s.Summary().Refusing })
 	connect(t, s, "127.0.0.4", "new")
+}
+
+// FuzzState reads anything as the state file: what is taken is written again so that it reads the same.
+func FuzzState(f *testing.F) {
+	f.Add("bmp clients 1\nnext 8\nclient 3 \"blue\" \"vrf1\" 10.1.0.1 \"edge1.ams\"\nclient 4 \"\" \"\" 2001:db8::1 \"\"\ngone 3\n")
+	f.Add("bmp clients 1\nclient 9 \"\" \"\" 10.0.0.1 \"e\"\nclient 10 \"\" \"")
+	f.Fuzz(func(t *testing.T, text string) {
+		dir := t.TempDir()
+		writeFile(t, dir+"/clients", text)
+		s, known, err := OpenState(dir)
+		if err != nil {
+			return
+		}
+		id, err := s.NewID(client.Identity{SysName: "new", Address: netip.AddrFrom4([4]byte{10, 0, 0, 1})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, taken := known[id]; taken {
+			t.Fatalf("ID %d is given twice", id)
+		}
+		s.Close()
+		again, knownAgain, err := OpenState(dir)
+		if err != nil {
+			t.Fatalf("what was written cannot be read: %v", err)
+		}
+		defer again.Close()
+		if len(knownAgain) != len(known)+1 {
+			t.Fatalf("%d clients, then %d", len(known), len(knownAgain))
+		}
+		for id, i := range known {
+			if knownAgain[id] != i {
+				t.Fatalf("client %d was %+v, is %+v", id, i, knownAgain[id])
+			}
+		}
+	})
 }

@@ -198,7 +198,8 @@ func (c *Client) FindPeers(y string) []PeerInfo {
 	}
 	var out []PeerInfo
 	for _, p := range c.byID {
-		if loc != p.locRIB() || !loc && p.key.addr != addr {
+		// A Loc-RIB that has an address, which it should not, goes by that, too.
+		if loc && !p.locRIB() || !loc && p.key.addr != addr {
 			continue
 		}
 		if place != "" && place != p.label.RD && place != p.table {
