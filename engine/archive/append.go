@@ -1,0 +1,199 @@
+package archive
+
+import (
+	"encoding/json"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Sizes of the buffers of open blocks. A client that says little keeps the smallest; idle ones keep none.
+var bufferSizes = [...]int{4 << 10, 32 << 10, blockBytes}
+
+// Appender takes the messages of one client. Its methods may be called by any goroutine, and never wait for the disk.
+//
+// Lock order: Appender.mu, Archive.mu.
+type Appender struct {
+	a  *Archive
+	id uint32
+
+	mu      sync.Mutex
+	buf     []byte    // the open block; nil when there is none
+	count   int       // records in it
+	opened  time.Time // when its first record came
+	last    int64     // arrival of the record before
+	back    bool      // the clock was set back before the open block
+	number  uint64    // of the open block, or the next one
+	sealed  []sealed
+	busy    bool // a worker has the client, or it waits for one
+	gap     Gap  // since the last block was begun; Messages is 0: none
+	gapTold bool // Archive.gapped has the client
+	before  *Gap // the gap before the open block
+
+	codings map[codingKey]coding // of the worker that has the client
+}
+
+// sealed is a block that waits to be stored.
+type sealed struct {
+	buf    []byte
+	count  int
+	number uint64
+	back   bool
+	gap    *Gap
+}
+
+// Append keeps a copy of a message. It never blocks; a message for which there is no room becomes part of a Gap, and
+// false is returned.
+func (p *Appender) Append(e *Entry) bool {
+	r := record{
+		arrival: e.Time.UnixNano(), offset: e.Offset, session: e.Session, profile: e.Profile, addPath: e.Context.AddPath, raw: e.Raw,
+	}
+	if e.Context.AS4 {
+		r.flags |= recordAS4
+	}
+	if e.Bad {
+		r.flags |= recordBad
+	}
+	p.mu.Lock()
+	ok := p.append(&r)
+	p.mu.Unlock()
+	return ok
+}
+
+// SessionRecord is the begin or the end of a session.
+type SessionRecord struct {
+	Session  uint32         `json:"session"`
+	Time     time.Time      `json:"time"`
+	Start    time.Time      `json:"start"` // when the connection came; the record of its start is that of its first message
+	Address  netip.AddrPort `json:"address"`
+	Listener string         `json:"listener,omitempty"`
+	Netns    string         `json:"netns,omitempty"`
+	VRF      string         `json:"vrf,omitempty"`
+	Name     string         `json:"name,omitempty"`     // sysName
+	Reason   string         `json:"reason,omitempty"`   // why it ended
+	Messages uint64         `json:"messages,omitempty"` // of the session, at its end
+	Bytes    uint64         `json:"bytes,omitempty"`
+}
+
+// Begin keeps that a session began. It comes before the session's messages.
+func (p *Appender) Begin(s SessionRecord) { p.mark(SessionStart, s) }
+
+// End keeps that a session ended, and why, and closes the client's block.
+func (p *Appender) End(s SessionRecord) {
+	p.mark(SessionEnd, s)
+	p.mu.Lock()
+	p.seal()
+	p.mu.Unlock()
+}
+
+func (p *Appender) mark(kind Kind, s SessionRecord) {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return // its fields cannot fail to be written
+	}
+	p.mu.Lock()
+	p.append(&record{arrival: s.Time.UnixNano(), session: s.Session, kind: kind, raw: b})
+	p.mu.Unlock()
+}
+
+// append is called with mu held.
+func (p *Appender) append(r *record) bool {
+	need := recordHeader + len(r.raw)
+	if p.buf != nil && (len(p.buf)+need > blockBytes || r.arrival < p.last) {
+		p.seal()
+	}
+	if cap(p.buf)-len(p.buf) < need && !p.room(need) {
+		p.lose(1, uint64(len(r.raw)), r.arrival, r.arrival)
+		p.last = r.arrival
+		return false
+	}
+	if p.count == 0 {
+		p.begin(r.arrival < p.last)
+	}
+	p.buf = appendRecord(p.buf, r)
+	p.count++
+	p.last = r.arrival
+	return true
+}
+
+// begin begins a block: what was lost before it is said in it.
+func (p *Appender) begin(back bool) {
+	p.opened = time.Now()
+	p.number++
+	p.back = back
+	if p.gap.Messages > 0 {
+		g := p.gap
+		p.before = &g
+		p.gap = Gap{}
+	}
+	p.a.opened(p)
+}
+
+// room makes the open block's buffer large enough for need more bytes, if the queue is not full.
+func (p *Appender) room(need int) bool {
+	size := len(p.buf) + need
+	for _, s := range bufferSizes {
+		if s >= size {
+			size = s
+			break
+		}
+	}
+	b := p.a.buffer(size)
+	if b == nil {
+		return false
+	}
+	old := p.buf
+	p.buf = append(b, old...)
+	if old != nil {
+		p.a.recycle(old)
+	}
+	return true
+}
+
+// lose counts what could not be kept.
+func (p *Appender) lose(messages, bytes uint64, from, to int64) {
+	g := &p.gap
+	if g.Messages == 0 {
+		*g = Gap{Client: p.id, From: time.Unix(0, from), Open: true}
+		if !p.gapTold {
+			p.gapTold = true
+			p.a.gapBegins(p)
+		}
+	}
+	g.Messages += messages
+	g.Bytes += bytes
+	g.To = time.Unix(0, to)
+	p.a.lost.Add(messages)
+	p.a.lostBytes.Add(bytes)
+}
+
+// seal ends the open block and hands it over. It is called with mu held.
+func (p *Appender) seal() {
+	if p.buf == nil && p.before == nil {
+		return
+	}
+	p.sealed = append(p.sealed, sealed{buf: p.buf, count: p.count, number: p.number, back: p.back, gap: p.before})
+	p.buf, p.count, p.before, p.back = nil, 0, nil, false
+	p.a.sealedCount.Add(1)
+	if !p.busy {
+		p.busy = true
+		p.a.push(p)
+	}
+}
+
+// sealGap stores a gap without a block after it, when there is room again.
+func (p *Appender) sealGap() {
+	if p.gap.Messages > 0 && p.buf == nil {
+		p.begin(false)
+		p.seal()
+	}
+}
+
+// sealOld ends the open block if it is still the one of a number.
+func (p *Appender) sealOld(number uint64) {
+	p.mu.Lock()
+	if p.number == number && p.buf != nil {
+		p.seal()
+	}
+	p.mu.Unlock()
+}

@@ -1,0 +1,527 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// workers is how many blocks may be on their way to JetStream at once, of different clients.
+const workers = 8
+
+// Archive is an open archive. Its methods may be called by any goroutine.
+type Archive struct {
+	o   Options
+	run int64 // when it was opened, unix nanoseconds: with a client's block numbers, what makes a block unique
+
+	storeMu sync.RWMutex // held shared while the store is used, exclusively while it is opened anew
+	store   *store
+	revived time.Time
+	failing atomic.Int32 // failures to store in a row
+
+	used        atomic.Int64 // bytes of buffers: open, sealed, being stored
+	sealedCount atomic.Int64 // blocks sealed and not yet stored or given up
+	lost        atomic.Uint64
+	lostBytes   atomic.Uint64
+	gaps        atomic.Uint64
+	stored      atomic.Uint64 // blocks of this run
+	rawBytes    atomic.Uint64 // of messages in them
+	packedBytes atomic.Uint64
+
+	encoders chan *packer
+	free     [len(bufferSizes)]chan []byte
+
+	mu        sync.Mutex
+	work      sync.Cond // ready has something, or closing
+	appenders map[uint32]*Appender
+	ready     []*Appender
+	open      []openBlock // in the order in which they were begun
+	gapped    map[*Appender]*Gap
+	closing   bool
+
+	events      chan eventMessage
+	eventsLost  atomic.Uint64
+	catalog     catalog
+	stop        chan struct{} // closed: what is not stored is given up
+	flushing    chan struct{}
+	done        sync.WaitGroup // workers and events
+	flusherDone chan struct{}
+	troubled    atomic.Bool
+}
+
+// packer is what one block needs to be packed.
+type packer struct {
+	*encoder
+	*scanner
+}
+
+type openBlock struct {
+	p      *Appender
+	number uint64
+	at     time.Time
+}
+
+// Open opens the archive of a station, or makes it. ctx bounds the opening alone.
+func Open(ctx context.Context, o Options) (*Archive, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	a := &Archive{
+		o: o, run: o.now().UnixNano(), appenders: make(map[uint32]*Appender), gapped: make(map[*Appender]*Gap),
+		events: make(chan eventMessage, 4096), stop: make(chan struct{}), flushing: make(chan struct{}), flusherDone: make(chan struct{}),
+	}
+	a.work.L = &a.mu
+	a.catalog.init(a)
+	n := o.Encoders
+	if n == 0 {
+		n = max(1, runtime.NumCPU()/4)
+	}
+	a.encoders = make(chan *packer, n)
+	for range n {
+		e, err := newEncoder()
+		if err != nil {
+			return nil, fmt.Errorf("archive: %w", err)
+		}
+		a.encoders <- &packer{e, newScanner()}
+	}
+	for i := range a.free {
+		a.free[i] = make(chan []byte, 64)
+	}
+	if a.store, err = openStore(ctx, &a.o); err != nil {
+		return nil, err
+	}
+	for range workers {
+		a.done.Go(a.worker)
+	}
+	a.done.Go(a.eventWriter)
+	go a.flusher()
+	return a, nil
+}
+
+// Close stores what is open and closes the archive. What is not stored when ctx ends is lost; the error says how much.
+func (a *Archive) Close(ctx context.Context) error {
+	a.mu.Lock()
+	if a.closing {
+		a.mu.Unlock()
+		return nil
+	}
+	list := make([]*Appender, 0, len(a.appenders))
+	for _, p := range a.appenders {
+		list = append(list, p)
+	}
+	a.mu.Unlock()
+	close(a.flushing)
+	<-a.flusherDone
+	for _, p := range list {
+		p.mu.Lock()
+		p.seal()
+		p.sealGap()
+		p.mu.Unlock()
+	}
+	a.mu.Lock()
+	a.closing = true
+	a.work.Broadcast()
+	a.mu.Unlock()
+	close(a.events)
+	finished := make(chan struct{})
+	go func() {
+		a.done.Wait()
+		close(finished)
+	}()
+	var err error
+	select {
+	case <-finished:
+	case <-ctx.Done():
+		close(a.stop)
+		<-finished
+		err = fmt.Errorf("archive: %w with %d blocks not stored", ctx.Err(), a.sealedCount.Load())
+	}
+	if err == nil {
+		err = a.catalog.flush(ctx)
+	}
+	a.storeMu.Lock()
+	a.store.close()
+	a.storeMu.Unlock()
+	return err
+}
+
+// Client is what the messages of a client are given to. It is the same for an ID until Forget.
+func (a *Archive) Client(id uint32) *Appender {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.appenders[id]
+	if p == nil {
+		p = &Appender{a: a, id: id, codings: make(map[codingKey]coding)}
+		a.appenders[id] = p
+	}
+	return p
+}
+
+// buffer is an empty buffer of a size; nil when the queue is full.
+func (a *Archive) buffer(size int) []byte {
+	if a.used.Add(int64(size)) > a.o.QueueBytes {
+		a.used.Add(-int64(size))
+		return nil
+	}
+	for i, s := range bufferSizes {
+		if s != size {
+			continue
+		}
+		select {
+		case b := <-a.free[i]:
+			return b
+		default:
+		}
+	}
+	return make([]byte, 0, size)
+}
+
+func (a *Archive) recycle(b []byte) {
+	a.used.Add(-int64(cap(b)))
+	for i, s := range bufferSizes {
+		if s == cap(b) {
+			select {
+			case a.free[i] <- b[:0]:
+			default:
+			}
+		}
+	}
+}
+
+func (a *Archive) opened(p *Appender) {
+	a.mu.Lock()
+	a.open = append(a.open, openBlock{p, p.number, p.opened})
+	a.mu.Unlock()
+}
+
+func (a *Archive) gapBegins(p *Appender) {
+	a.gaps.Add(1)
+	a.mu.Lock()
+	a.gapped[p] = nil
+	a.mu.Unlock()
+}
+
+// push has a worker take the client.
+func (a *Archive) push(p *Appender) {
+	a.mu.Lock()
+	a.ready = append(a.ready, p)
+	a.mu.Unlock()
+	a.work.Signal()
+}
+
+// flusher ends blocks that are a second old, and tells of gaps.
+func (a *Archive) flusher() {
+	defer close(a.flusherDone)
+	const tick = blockTime / 10
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-a.flushing:
+			return
+		case now := <-t.C:
+			a.flushOld(now.Add(tick - blockTime))
+			a.tellGaps()
+		}
+	}
+}
+
+func (a *Archive) flushOld(before time.Time) {
+	a.mu.Lock()
+	n := 0
+	for n < len(a.open) && !a.open[n].at.After(before) {
+		n++
+	}
+	old := append([]openBlock(nil), a.open[:n]...)
+	a.open = append(a.open[:0], a.open[n:]...)
+	a.mu.Unlock()
+	for _, o := range old {
+		o.p.sealOld(o.number)
+	}
+}
+
+// tellGaps tells OnGap of gaps that began and ended, and stores gaps after which nothing came.
+func (a *Archive) tellGaps() {
+	a.mu.Lock()
+	list := make(map[*Appender]*Gap, len(a.gapped))
+	for p, g := range a.gapped {
+		list[p] = g
+	}
+	a.mu.Unlock()
+	for p, told := range list {
+		p.mu.Lock()
+		if p.gap.Messages > 0 && a.used.Load() < a.o.QueueBytes/2 {
+			p.sealGap()
+		}
+		g, open := p.gap, p.gap.Messages > 0
+		if !open {
+			p.gapTold = false
+			if g.Messages = 0; p.before != nil {
+				g = *p.before
+			} else if n := len(p.sealed); n > 0 && p.sealed[n-1].gap != nil {
+				g = *p.sealed[n-1].gap
+			}
+		}
+		p.mu.Unlock()
+		a.mu.Lock()
+		if open {
+			c := g
+			a.gapped[p] = &c
+		} else {
+			delete(a.gapped, p)
+			if g.Messages == 0 && told != nil {
+				g = *told // its block is stored already
+			}
+			g.Open = false
+		}
+		a.mu.Unlock()
+		if a.o.OnGap != nil && (!open || told == nil) {
+			a.o.OnGap(g)
+		}
+	}
+}
+
+// worker stores blocks until there will be none.
+func (a *Archive) worker() {
+	var payload []byte
+	for {
+		a.mu.Lock()
+		for len(a.ready) == 0 && !(a.closing && a.sealedCount.Load() == 0) {
+			a.work.Wait()
+		}
+		if len(a.ready) == 0 {
+			a.mu.Unlock()
+			return
+		}
+		p := a.ready[0]
+		a.ready = append(a.ready[:0], a.ready[1:]...)
+		a.mu.Unlock()
+
+		p.mu.Lock()
+		s := p.sealed[0]
+		p.mu.Unlock()
+		payload = a.writeBlock(p, s, payload)
+		p.mu.Lock()
+		p.sealed[0] = sealed{}
+		p.sealed = p.sealed[1:]
+		more := len(p.sealed) > 0
+		if !more {
+			p.busy, p.sealed = false, nil
+		}
+		p.mu.Unlock()
+		if s.buf != nil {
+			a.recycle(s.buf)
+		}
+		a.mu.Lock() // so that no worker that is about to wait misses that this was the last
+		a.sealedCount.Add(-1)
+		if more {
+			a.ready = append(a.ready, p)
+		}
+		a.work.Broadcast()
+		a.mu.Unlock()
+	}
+}
+
+// writeBlock packs a block and stores it, however long that takes. payload is used for it and returned.
+func (a *Archive) writeBlock(p *Appender, s sealed, payload []byte) []byte {
+	i := &info{run: a.run, number: s.number, gap: s.gap}
+	if s.back {
+		i.flags |= flagBack
+	}
+	pk := <-a.encoders
+	pk.scan(i, s.buf, p.codings)
+	payload = append(payload[:0], pk.encode(s.buf, s.count)...)
+	a.encoders <- pk
+	if i.count == 0 && i.gap != nil {
+		i.first, i.last = i.gap.To.UnixNano(), i.gap.To.UnixNano()
+	}
+	i.stored = len(payload)
+	m := &nats.Msg{Subject: a.store.subject("msg", p.id), Header: i.header(), Data: payload}
+	id := fmt.Sprintf("%x.%d.%d", a.run, p.id, s.number)
+	seq, err := a.store1(m, id)
+	if err != nil {
+		messages := uint64(0)
+		if i.raw > 0 {
+			messages = uint64(s.count)
+		}
+		p.mu.Lock()
+		if i.gap != nil {
+			p.lose(i.gap.Messages, i.gap.Bytes, i.gap.From.UnixNano(), i.gap.To.UnixNano())
+		}
+		p.lose(messages, uint64(i.raw), i.first, i.last)
+		p.mu.Unlock()
+		return payload
+	}
+	i.seq = seq
+	a.stored.Add(1)
+	a.rawBytes.Add(uint64(i.raw))
+	a.packedBytes.Add(uint64(i.stored))
+	a.catalog.add(p.id, i)
+	return payload
+}
+
+// store1 stores a message under an ID by which it is not stored twice, and tries until it can or the archive is closed.
+// Other errors are of messages that never can.
+func (a *Archive) store1(m *nats.Msg, id string) (seq uint64, err error) {
+	wait := 20 * time.Millisecond
+	for {
+		a.storeMu.RLock()
+		seq, err = a.publish(m, id)
+		a.storeMu.RUnlock()
+		if err == nil {
+			a.failing.Store(0)
+			if a.troubled.CompareAndSwap(true, false) && a.o.OnTrouble != nil {
+				a.o.OnTrouble(nil)
+			}
+			return seq, nil
+		}
+		if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) {
+			return 0, err
+		}
+		if a.troubled.CompareAndSwap(false, true) && a.o.OnTrouble != nil {
+			a.o.OnTrouble(fmt.Errorf("archive: %w", err))
+		}
+		select {
+		case <-a.stop:
+			return 0, err
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, time.Second)
+		if a.failing.Load() >= 3 {
+			a.revive()
+		}
+	}
+}
+
+// publish makes one attempt. It is called with the store held.
+func (a *Archive) publish(m *nats.Msg, id string) (uint64, error) {
+	if a.o.publish != nil {
+		if err := a.o.publish(len(m.Data)); err != nil {
+			return 0, err
+		}
+	}
+	if err := a.store.free(); err != nil {
+		return 0, err
+	}
+	if a.store.nc == nil {
+		a.failing.Add(1)
+		return 0, nats.ErrConnectionClosed
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), a.o.server.publishTimeout)
+	defer cancel()
+	ack, err := a.store.js.PublishMsg(ctx, m, jetstream.WithMsgID(id), jetstream.WithRetryAttempts(0))
+	if err != nil {
+		a.failing.Add(1)
+		return 0, err
+	}
+	return ack.Sequence, nil
+}
+
+// revive starts the embedded server anew: after a failed write JetStream may have turned itself, or a stream, off.
+func (a *Archive) revive() {
+	if a.o.Dir == "" {
+		return
+	}
+	a.storeMu.Lock()
+	defer a.storeMu.Unlock()
+	if a.failing.Load() < 3 || time.Since(a.revived) < 2*time.Second || a.store.free() != nil {
+		return
+	}
+	a.revived = time.Now()
+	a.store.shut()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := a.store.connect(ctx); err != nil {
+		a.store.shut()
+		return
+	}
+	a.failing.Store(0)
+}
+
+// SetRetention changes how long and how much is kept of messages; zero leaves a bound as it is.
+func (a *Archive) SetRetention(ctx context.Context, age time.Duration, bytes int64) error {
+	a.storeMu.Lock()
+	defer a.storeMu.Unlock()
+	if age != 0 {
+		a.o.MaxAge = age
+	}
+	if bytes != 0 {
+		a.o.MaxBytes = bytes
+	}
+	return a.store.streams(ctx)
+}
+
+// Retention is what SetRetention sets.
+func (a *Archive) Retention() (age time.Duration, bytes int64) {
+	a.storeMu.RLock()
+	defer a.storeMu.RUnlock()
+	return a.o.MaxAge, a.o.MaxBytes
+}
+
+// Flush throws away all that is stored of a client, and says how many blocks that was. Messages that come meanwhile may
+// go, too. With forget the client will have no more messages.
+func (a *Archive) Flush(ctx context.Context, client uint32, forget bool) (blocks uint64, err error) {
+	p := a.Client(client)
+	p.mu.Lock()
+	p.seal()
+	p.mu.Unlock()
+	// What waits to be stored is stored first, so that it goes, too.
+	for a.pending(p) {
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	a.storeMu.RLock()
+	defer a.storeMu.RUnlock()
+	subject := a.store.subject("msg", client)
+	st, err := a.store.msgs.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return 0, fmt.Errorf("archive: %w", err)
+	}
+	blocks = st.State.Subjects[subject]
+	if err := a.store.msgs.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+		return 0, fmt.Errorf("archive: %w", err)
+	}
+	if err := a.store.checks.Purge(ctx, jetstream.WithPurgeSubject(a.store.subject("checkpoint", client))); err != nil {
+		return blocks, fmt.Errorf("archive: %w", err)
+	}
+	a.catalog.forget(client)
+	if forget {
+		a.mu.Lock()
+		delete(a.appenders, client)
+		a.mu.Unlock()
+	}
+	return blocks, nil
+}
+
+// Sync has what was appended so far stored, for queries that want it. It does not wait longer than ctx.
+func (a *Archive) Sync(ctx context.Context, client uint32) error {
+	p := a.Client(client)
+	p.mu.Lock()
+	p.seal()
+	p.mu.Unlock()
+	for a.pending(p) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
+}
+
+func (a *Archive) pending(p *Appender) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busy
+}

@@ -1,0 +1,335 @@
+package archive
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"bmp/proto/bgp"
+	"bmp/proto/bmp"
+	"github.com/nats-io/nats.go"
+)
+
+// info is what is known of a block without decoding it: its headers in JetStream, and an entry of the index.
+type info struct {
+	seq         uint64 // in the stream; not in the headers
+	run         int64  // start of the station's run that wrote it, unix nanoseconds
+	number      uint64 // of the block in its client and run, from 1
+	first, last int64  // arrival, unix nanoseconds; first <= last
+	routerFirst uint32 // the router's stamps: least and greatest, seconds, 0 for none
+	routerLast  uint32
+	count       int // records
+	raw         int // bytes of messages
+	stored      int // bytes of payload
+	routes      int // announced and withdrawn
+	flags       uint8
+	peers       []uint16 // hashes of the peers touched, sorted
+	filter      filter   // over the keys of the routes touched
+	gap         *Gap     // before the block
+}
+
+// Flags of a block.
+const (
+	flagState    = 1 << iota // something in it changes more than routes: peers, sessions, End-of-RIB
+	flagSession              // a session began in it
+	flagRecoded              // a peer's UPDATEs are read otherwise than before: the filters of earlier blocks may miss keys
+	flagBack                 // the clock was set back before it
+	flagAllPeers             // too many peers to be listed
+)
+
+// manyPeers is the most peers that a block lists.
+const manyPeers = 1000
+
+// headers are those of the JetStream message.
+const (
+	hdrVersion = "Bmp-Version" // "1"
+	hdrBlock   = "Bmp-Block"   // run, number
+	hdrTime    = "Bmp-Time"    // arrival first, last, unix nanoseconds; router first, last, unix seconds
+	hdrCount   = "Bmp-Count"   // records, bytes of messages, routes
+	hdrCodec   = "Bmp-Codec"
+	hdrFlags   = "Bmp-Flags"
+	hdrPeers   = "Bmp-Peers"  // base64 of 16-bit hashes
+	hdrFilter  = "Bmp-Filter" // base64
+	hdrGap     = "Bmp-Gap"    // messages, bytes, first, last
+)
+
+const formatVersion = "1"
+
+func (i *info) header() nats.Header {
+	h := nats.Header{
+		hdrVersion: {formatVersion},
+		hdrCodec:   {strconv.Itoa(codecVersion)},
+		hdrBlock:   {numbers(i.run, int64(i.number))},
+		hdrTime:    {numbers(i.first, i.last, int64(i.routerFirst), int64(i.routerLast))},
+		hdrCount:   {numbers(int64(i.count), int64(i.raw), int64(i.routes))},
+		hdrFlags:   {strconv.Itoa(int(i.flags))},
+	}
+	if len(i.peers) > 0 {
+		b := make([]byte, 0, 2*len(i.peers))
+		for _, p := range i.peers {
+			b = binary.BigEndian.AppendUint16(b, p)
+		}
+		h[hdrPeers] = []string{base64.RawStdEncoding.EncodeToString(b)}
+	}
+	if len(i.filter) > 0 {
+		h[hdrFilter] = []string{base64.RawStdEncoding.EncodeToString(i.filter)}
+	}
+	if g := i.gap; g != nil {
+		h[hdrGap] = []string{numbers(int64(g.Messages), int64(g.Bytes), g.From.UnixNano(), g.To.UnixNano())}
+	}
+	return h
+}
+
+func numbers(v ...int64) string {
+	var b []byte
+	for i, n := range v {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = strconv.AppendInt(b, n, 10)
+	}
+	return string(b)
+}
+
+func parseNumbers(s string, v ...*int64) error {
+	for i, p := range v {
+		end := len(s)
+		for j := range s {
+			if s[j] == ' ' {
+				end = j
+				break
+			}
+		}
+		n, err := strconv.ParseInt(s[:end], 10, 64)
+		if err != nil {
+			return fmt.Errorf("number %d: %q", i+1, s[:end])
+		}
+		*p = n
+		s = s[min(end+1, len(s)):]
+	}
+	return nil
+}
+
+// parseInfo reads the headers of a block.
+func parseInfo(h nats.Header, seq uint64, client uint32) (*info, error) {
+	if v := h.Get(hdrVersion); v != formatVersion {
+		return nil, fmt.Errorf("version %q, not %q", v, formatVersion)
+	}
+	i := &info{seq: seq}
+	var number, rf, rl, count, raw, routes, flags int64
+	if err := errors.Join(
+		parseNumbers(h.Get(hdrBlock), &i.run, &number),
+		parseNumbers(h.Get(hdrTime), &i.first, &i.last, &rf, &rl),
+		parseNumbers(h.Get(hdrCount), &count, &raw, &routes),
+		parseNumbers(h.Get(hdrFlags), &flags)); err != nil {
+		return nil, fmt.Errorf("headers: %w", err)
+	}
+	i.number, i.routerFirst, i.routerLast, i.flags = uint64(number), uint32(rf), uint32(rl), uint8(flags)
+	i.count, i.raw, i.routes = int(count), int(raw), int(routes)
+	b, err := base64.RawStdEncoding.DecodeString(h.Get(hdrPeers))
+	if err == nil {
+		for ; len(b) >= 2; b = b[2:] {
+			i.peers = append(i.peers, binary.BigEndian.Uint16(b))
+		}
+		var f []byte
+		if f, err = base64.RawStdEncoding.DecodeString(h.Get(hdrFilter)); err == nil {
+			i.filter = f
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("headers: %w", err)
+	}
+	if s := h.Get(hdrGap); s != "" {
+		var n, bytes, from, to int64
+		if err := parseNumbers(s, &n, &bytes, &from, &to); err != nil {
+			return nil, fmt.Errorf("headers: %w", err)
+		}
+		i.gap = &Gap{Client: client, Messages: uint64(n), Bytes: uint64(bytes), From: time.Unix(0, from), To: time.Unix(0, to)}
+	}
+	return i, nil
+}
+
+// touches says that the block may have something of a peer.
+func (i *info) touches(peer uint16) bool {
+	if i.flags&flagAllPeers != 0 {
+		return true
+	}
+	_, ok := slices.BinarySearch(i.peers, peer)
+	return ok
+}
+
+// hasSession says that a session began or ended in the block, or a peer's state changed.
+func (i *info) state() bool { return i.flags&flagState != 0 }
+
+// scanner finds out what an info says of a block. It is for one goroutine.
+type scanner struct {
+	hashes   []uint64
+	peers    map[PeerKey]uint16
+	touched  map[uint16]struct{}
+	last     [34]byte // the header of the peer met last
+	lastHash uint16
+	update   bgp.Update
+	nlri     bgp.NLRI
+	sections []bgp.Section
+	parser   bmp.Parser
+	codings  map[codingKey]coding
+	filter   []byte
+}
+
+type codingKey struct {
+	peer PeerKey
+	view bmp.View
+}
+
+// coding is how a peer's UPDATEs were read.
+type coding struct {
+	addPath bgp.AddPathSet
+	as4     bool
+}
+
+func newScanner() *scanner {
+	return &scanner{peers: make(map[PeerKey]uint16), touched: make(map[uint16]struct{})}
+}
+
+// scan fills in what the records of a block tell; codings is the client's, of earlier blocks. What the info keeps is
+// its own.
+func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding) {
+	s.hashes = s.hashes[:0]
+	clear(s.touched)
+	if len(s.peers) > 100_000 {
+		clear(s.peers)
+	}
+	s.last = [34]byte{0xff}
+	i.first, i.last = 0, 0
+	var r record
+	lastCoding := coding{}
+	for b := block; len(b) > 0; {
+		b, _ = nextRecord(b, &r)
+		if i.count == 0 || r.arrival < i.first {
+			i.first = r.arrival
+		}
+		if i.count == 0 || r.arrival > i.last {
+			i.last = r.arrival
+		}
+		i.count++
+		if r.kind != MessageRecord {
+			i.flags |= flagState
+			if r.kind == SessionStart {
+				i.flags |= flagSession
+				clear(codings)
+			}
+			continue
+		}
+		i.raw += len(r.raw)
+		p := perPeer(r.raw)
+		if p == nil {
+			continue
+		}
+		now := coding{r.addPath, r.flags&recordAS4 != 0}
+		fresh := [34]byte(p) != s.last || now != lastCoding
+		if fresh {
+			var h bmp.PerPeerHeader
+			peerHeader(r.raw, &h)
+			key := PeerKeyOf(&h)
+			hash, ok := s.peers[key]
+			if !ok {
+				hash = key.hash()
+				s.peers[key] = hash
+			}
+			s.touched[hash] = struct{}{}
+			s.last, s.lastHash, lastCoding = [34]byte(p), hash, now
+			if messageType(r.raw) == bmp.RouteMonitoringType {
+				ck := codingKey{key, h.View()}
+				if was, ok := codings[ck]; ok && was != now {
+					i.flags |= flagRecoded
+				} else if !ok && len(codings) > 100_000 {
+					clear(codings)
+				}
+				codings[ck] = now
+			}
+		}
+		if sec := binary.BigEndian.Uint32(p[34:]); sec != 0 {
+			if i.routerFirst == 0 || sec < i.routerFirst {
+				i.routerFirst = sec
+			}
+			i.routerLast = max(i.routerLast, sec)
+		}
+		switch messageType(r.raw) {
+		case bmp.PeerUpType:
+			i.flags |= flagState
+			var h bmp.PerPeerHeader
+			peerHeader(r.raw, &h)
+			for v := range bmp.View(bmp.Views) {
+				delete(codings, codingKey{PeerKeyOf(&h), v})
+			}
+			s.last = [34]byte{0xff}
+		case bmp.PeerDownType:
+			i.flags |= flagState
+		case bmp.RouteMonitoringType:
+			s.routes(i, &r)
+		}
+	}
+	i.routes = len(s.hashes)
+	s.filter = newFilter(s.filter, s.hashes)
+	i.filter = slices.Clone(s.filter)
+	if len(s.touched) > manyPeers {
+		i.flags |= flagAllPeers
+		return
+	}
+	i.peers = make([]uint16, 0, len(s.touched))
+	for h := range s.touched {
+		i.peers = append(i.peers, h)
+	}
+	slices.Sort(i.peers)
+}
+
+// routes takes the keys of the routes of a Route Monitoring.
+func (s *scanner) routes(i *info, r *record) {
+	pdu := updateOf(&s.parser, r)
+	if pdu == nil {
+		return
+	}
+	ctx := bgp.Context{AS4: r.flags&recordAS4 != 0, AddPath: r.addPath}
+	if s.update.Parse(pdu, ctx) != nil {
+		return
+	}
+	if s.update.EoR {
+		i.flags |= flagState
+	}
+	s.sections = s.update.Sections(s.sections[:0])
+	for k := range s.sections {
+		sec := &s.sections[k]
+		it := &s.nlri
+		it.Reset(sec.Family, sec.AddPath, sec.Withdraw, sec.Field)
+		for it.Next() {
+			s.hashes = append(s.hashes, keyHash(sec.Family, it.Key))
+		}
+	}
+}
+
+// updateOf is the UPDATE in a Route Monitoring; nil if it has none.
+func updateOf(p *bmp.Parser, r *record) []byte {
+	if r.raw[0] == 3 {
+		if len(r.raw) < bmp.HeaderLen+bmp.PerPeerHeaderLen {
+			return nil
+		}
+		return r.raw[bmp.HeaderLen+bmp.PerPeerHeaderLen:]
+	}
+	f, err := bmp.FrameOf(r.raw, r.offset)
+	if err != nil {
+		return nil
+	}
+	p.Profile = r.profile
+	m, err := p.Parse(f)
+	if err != nil {
+		return nil
+	}
+	if rm, ok := m.(*bmp.RouteMonitoring); ok {
+		return rm.Update
+	}
+	return nil
+}

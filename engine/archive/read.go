@@ -1,0 +1,400 @@
+package archive
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"bmp/proto/bgp"
+	"bmp/proto/bmp"
+)
+
+// Query selects among the records of a client. The zero Query selects all.
+type Query struct {
+	From, To time.Time // of arrival, both included; zero is no bound
+	Peer     *PeerKey  // only of this peer
+	OfType   bool      // only messages of Type; where Type is not a known one, of all types not known
+	Type     bmp.MessageType
+	Markers  bool // SessionStart and SessionEnd, too
+	// Key, with Family, is of a route: only Route Monitoring that announces or withdraws it.
+	Family bgp.Family
+	Key    []byte
+
+	// Progress, if not nil, is called now and then with the blocks looked at and, as far as known, all there are.
+	Progress func(done, all uint64)
+}
+
+// Walked is what a walk came upon.
+type Walked struct {
+	Blocks  uint64 // looked at
+	Decoded uint64
+	Corrupt []Corrupt // blocks that could not be read, at most 100
+	More    uint64    // further ones
+	Gaps    []Gap     // of the time asked for, at most 1000
+}
+
+// Corrupt is a block that cannot be read.
+type Corrupt struct {
+	Stream   string
+	Sequence uint64
+	Client   uint32
+	Time     time.Time // when it was stored
+	Err      error
+}
+
+func (c Corrupt) Error() string {
+	return fmt.Sprintf("block %d of stream %s (client %d, stored %s): %v", c.Sequence, c.Stream, c.Client, c.Time.Format(time.RFC3339), c.Err)
+}
+
+func (w *Walked) corrupt(c Corrupt) {
+	if len(w.Corrupt) < 100 {
+		w.Corrupt = append(w.Corrupt, c)
+	} else {
+		w.More++
+	}
+}
+
+// ErrStop, returned by a callback, ends a walk without an error.
+var ErrStop = errors.New("stop")
+
+// Messages calls f with the records that q selects, in the order of arrival. It holds one block and what the server sends
+// ahead, at most a few MiB.
+func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*Message) error) (w Walked, err error) {
+	r, err := a.newReader()
+	if err != nil {
+		return w, err
+	}
+	defer r.close()
+	start := walkFrom{time: q.From}
+	// A clock that was set back makes the stored times go back: then everything is looked at.
+	back, err := a.catalog.setBack(ctx, client)
+	if err != nil {
+		return w, err
+	}
+	if back {
+		start.time = time.Time{}
+	}
+	m := matcher{q: &q}
+	m.prepare()
+	var lastRun int64
+	var lastNumber uint64
+	err = a.walk(ctx, messageStream, []string{a.store.subject("msg", client)}, start, false, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		w.Blocks++
+		if q.Progress != nil && w.Blocks%64 == 0 {
+			q.Progress(w.Blocks, w.Blocks+meta.NumPending)
+		}
+		i, err := parseInfo(msg.Headers(), meta.Sequence.Stream, client)
+		if err != nil {
+			w.corrupt(Corrupt{meta.Stream, meta.Sequence.Stream, client, meta.Timestamp, err})
+			return nil
+		}
+		if i.run == lastRun && i.number <= lastNumber {
+			return nil // stored twice
+		}
+		lastRun, lastNumber = i.run, i.number
+		if g := i.gap; g != nil && len(w.Gaps) < 1000 && (q.To.IsZero() || !g.From.After(q.To)) && !g.To.Before(q.From) {
+			w.Gaps = append(w.Gaps, *g)
+		}
+		if !q.To.IsZero() && i.first > q.To.UnixNano() {
+			if !back {
+				return ErrStop
+			}
+			return nil
+		}
+		if !m.block(i) {
+			return nil
+		}
+		w.Decoded++
+		if err := r.records(msg.Data(), func(rec *record) error {
+			if !m.record(rec) {
+				return nil
+			}
+			out := rec.message(client, i.seq)
+			return f(&out)
+		}); err != nil {
+			var bad *blockError
+			if errors.As(err, &bad) {
+				w.corrupt(Corrupt{meta.Stream, meta.Sequence.Stream, client, meta.Timestamp, bad.err})
+				return nil
+			}
+			return err
+		}
+		return nil
+	})
+	return w, err
+}
+
+// matcher is a Query made fast.
+type matcher struct {
+	q        *Query
+	from, to int64
+	peer     uint16
+	key      uint64
+	update   bgp.Update
+	nlri     bgp.NLRI
+	sections []bgp.Section
+	parser   bmp.Parser
+}
+
+func (m *matcher) prepare() {
+	m.from, m.to = -1<<63, 1<<63-1
+	if !m.q.From.IsZero() {
+		m.from = m.q.From.UnixNano()
+	}
+	if !m.q.To.IsZero() {
+		m.to = m.q.To.UnixNano()
+	}
+	if m.q.Peer != nil {
+		m.peer = m.q.Peer.hash()
+	}
+	if m.q.Key != nil {
+		m.key = keyHash(m.q.Family, m.q.Key)
+	}
+}
+
+// block says that something in a block may match.
+func (m *matcher) block(i *info) bool {
+	if i.last < m.from || i.first > m.to || i.count == 0 {
+		return false
+	}
+	if m.q.Markers && i.state() {
+		return true
+	}
+	return (m.q.Peer == nil || i.touches(m.peer)) && (m.q.Key == nil || i.filter.has(m.key))
+}
+
+func (m *matcher) record(r *record) bool {
+	if r.arrival < m.from || r.arrival > m.to {
+		return false
+	}
+	if r.kind != MessageRecord {
+		return m.q.Markers
+	}
+	t := messageType(r.raw)
+	if m.q.OfType && t != m.q.Type && (m.q.Type.Known() || t.Known()) {
+		return false
+	}
+	if m.q.Peer != nil {
+		var h bmp.PerPeerHeader
+		if !peerHeader(r.raw, &h) || PeerKeyOf(&h) != *m.q.Peer {
+			return false
+		}
+	}
+	return m.q.Key == nil || t == bmp.RouteMonitoringType && m.hasKey(r)
+}
+
+func (m *matcher) hasKey(r *record) bool {
+	pdu := updateOf(&m.parser, r)
+	if pdu == nil || m.update.Parse(pdu, bgp.Context{AS4: r.flags&recordAS4 != 0, AddPath: r.addPath}) != nil {
+		return false
+	}
+	m.sections = m.update.Sections(m.sections[:0])
+	for k := range m.sections {
+		sec := &m.sections[k]
+		if sec.Family != m.q.Family {
+			continue
+		}
+		m.nlri.Reset(sec.Family, sec.AddPath, sec.Withdraw, sec.Field)
+		for m.nlri.Next() {
+			if string(m.nlri.Key) == string(m.q.Key) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// reader decodes blocks.
+type reader struct{ *decoder }
+
+func (a *Archive) newReader() (reader, error) {
+	d, err := newDecoder()
+	if err != nil {
+		return reader{}, fmt.Errorf("archive: %w", err)
+	}
+	return reader{d}, nil
+}
+
+// blockError says that a block cannot be read.
+type blockError struct{ err error }
+
+func (e *blockError) Error() string { return e.err.Error() }
+
+// records calls f with the records of a payload.
+func (r reader) records(payload []byte, f func(*record) error) error {
+	b, _, err := r.decode(payload)
+	if err != nil {
+		return &blockError{err}
+	}
+	var rec record
+	for ok := true; len(b) > 0; {
+		if b, ok = nextRecord(b, &rec); !ok {
+			return &blockError{errCut}
+		}
+		if err := f(&rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// streamOf says which stream.
+type streamOf uint8
+
+const (
+	messageStream streamOf = iota
+	eventStream
+	checkpointStream
+)
+
+// walkFrom is where a walk begins: a sequence, or what was stored at or after a time, or all.
+type walkFrom struct {
+	seq  uint64
+	time time.Time
+}
+
+// slack is how much earlier than asked for a walk by time begins, as times are taken before things are stored.
+const slack = 2 * time.Second
+
+// walk calls f with the messages of a stream that were stored when it began, in their order.
+func (a *Archive) walk(ctx context.Context, which streamOf, subjects []string, from walkFrom, headers bool, f func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
+	a.storeMu.RLock()
+	st := map[streamOf]jetstream.Stream{messageStream: a.store.msgs, eventStream: a.store.events, checkpointStream: a.store.checks}[which]
+	a.storeMu.RUnlock()
+	c := jetstream.OrderedConsumerConfig{FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverAllPolicy, HeadersOnly: headers, InactiveThreshold: 30 * time.Second}
+	switch {
+	case from.seq != 0:
+		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from.seq
+	case !from.time.IsZero():
+		t := from.time.Add(-slack)
+		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &t
+	}
+	cons, err := st.OrderedConsumer(ctx, c)
+	if err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
+	if i := cons.CachedInfo(); i != nil && i.NumPending == 0 {
+		return nil
+	}
+	iter, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(500, 4<<20))
+	if err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
+	defer iter.Stop()
+	for {
+		m, err := iter.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("archive: %w", err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("archive: %w", err)
+		}
+		if err := f(m, meta); err != nil {
+			if err == ErrStop {
+				return nil
+			}
+			return err
+		}
+		if meta.NumPending == 0 {
+			return nil
+		}
+	}
+}
+
+// Session is a session of a client as the archive knows it.
+type Session struct {
+	SessionRecord           // of its beginning, with Reason, Messages and Bytes of its end
+	End           time.Time // zero: it goes on, or the station was killed before it ended
+	LastRecord    time.Time // arrival of the newest record of it
+}
+
+// Sessions lists the sessions of a client that began in the archive or ended in it, oldest first. A session without an end
+// is followed by one if its station was killed: then its reason is "station killed".
+func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error) {
+	infos, err := a.catalog.blocks(ctx, client, func(i *info) bool { return i.state() })
+	if err != nil {
+		return nil, err
+	}
+	var out []Session
+	_, err = a.fetch(ctx, client, infos, func(r *record, _ *info) error {
+		if r.kind == MessageRecord {
+			return nil
+		}
+		var s SessionRecord
+		if json.Unmarshal(r.raw, &s) != nil {
+			return nil
+		}
+		n := len(out)
+		if r.kind == SessionStart {
+			if n > 0 && out[n-1].End.IsZero() {
+				out[n-1].Reason = "station killed"
+			}
+			out = append(out, Session{SessionRecord: s, LastRecord: s.Time})
+			return nil
+		}
+		if n == 0 || !out[n-1].End.IsZero() {
+			out = append(out, Session{SessionRecord: s}) // its beginning is no longer kept
+			n++
+		}
+		e := &out[n-1]
+		e.End, e.LastRecord, e.Reason, e.Messages, e.Bytes = s.Time, s.Time, s.Reason, s.Messages, s.Bytes
+		if s.Name != "" {
+			e.Name = s.Name
+		}
+		return nil
+	})
+	if n := len(out); n > 0 && out[n-1].End.IsZero() {
+		last, err2 := a.catalog.newest(ctx, client)
+		if err2 == nil && last != nil {
+			out[n-1].LastRecord = time.Unix(0, last.last)
+			if last.run != a.run {
+				out[n-1].Reason = "station killed"
+			}
+		}
+	}
+	return out, err
+}
+
+// Clients lists the IDs of the clients of which there are messages.
+func (a *Archive) Clients(ctx context.Context) ([]uint32, error) {
+	a.storeMu.RLock()
+	defer a.storeMu.RUnlock()
+	st, err := a.store.msgs.Info(ctx, jetstream.WithSubjectFilter(a.store.subject("msg", ">")))
+	if err != nil {
+		return nil, fmt.Errorf("archive: %w", err)
+	}
+	out := make([]uint32, 0, len(st.State.Subjects))
+	for s := range st.State.Subjects {
+		if id, err := strconv.ParseUint(s[strings.LastIndexByte(s, '.')+1:], 10, 32); err == nil {
+			out = append(out, uint32(id))
+		}
+	}
+	return out, nil
+}
+
+// untoken is the last part of a subject as it was before token.
+func untoken(subject string) string {
+	s := subject[strings.LastIndexByte(subject, '.')+1:]
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '=' && i+2 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
