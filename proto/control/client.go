@@ -280,6 +280,9 @@ func (c *Client) DoConfirm(ctx context.Context, line string, row func(Line) erro
 	if strings.TrimSpace(line) == "cancel" {
 		return Verdict{Code: CodeDone, Text: "0 rows"}, c.Cancel() // it has no reply
 	}
+	if ctx.Err() != nil {
+		return Verdict{Code: CodeCancelled, Text: "Cancelled"}, nil
+	}
 	select {
 	case <-c.turn:
 	case <-c.done:
