@@ -46,8 +46,13 @@ type indexItem struct {
 	id    uint32
 }
 
-// sorted is the index, up to date. The caller holds a pin (Store.pin), so that no number becomes free.
+// sorted is the index, up to date. The caller holds a pin (Store.pins), so that no number becomes free.
 func (d *dict) sorted(ctx context.Context, s *Store) (*indexSnap, error) {
+	s.sorting.RLock()
+	defer s.sorting.RUnlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
 	x := &d.index
 	x.mu.Lock()
 	defer x.mu.Unlock()

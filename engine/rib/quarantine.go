@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	reclaimBytes = 4 << 20  // retired bytes from which on reclaiming is tried
-	reclaimMust  = 32 << 20 // and insisted on
+	reclaimBytes = 1 << 20  // retired bytes from which on reclaiming is tried
+	reclaimMust  = 16 << 20 // and insisted on
 )
 
 // quarantine keeps what was taken out of use while readers and writers that came earlier may still look at it.

@@ -551,7 +551,7 @@ func (r *query) collected(want func(key []byte) bool) error {
 			r.s.guard.RUnlock()
 		}
 	}
-	ids, err := r.d.sortIDs(r.ctx, r.s, ids)
+	ids, err := r.sort(ids)
 	if err != nil {
 		return err
 	}
@@ -562,6 +562,15 @@ func (r *query) collected(want func(key []byte) bool) error {
 		}
 		return len(ids) == 0
 	})
+}
+
+func (r *query) sort(ids []uint32) ([]uint32, error) {
+	r.s.sorting.RLock()
+	defer r.s.sorting.RUnlock()
+	if r.s.closed {
+		return nil, ErrClosed
+	}
+	return r.d.sortIDs(r.ctx, r.s, ids)
 }
 
 func (r *query) all() error {

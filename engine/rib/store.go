@@ -34,7 +34,7 @@ type Options struct {
 
 // Store holds the routes of every table. All methods may be called from any goroutine.
 //
-// Lock order: sweepMu, evaluating, guard, Table.mu, family.mu, slots.mu, index.mu, dict.mu, lane.mu; then slab.mu or arena.mu, memory.mu; quarantine.mu,
+// Lock order: sweepMu, evaluating, sorting, guard, Table.mu, family.mu, slots.mu, index.mu, dict.mu, lane.mu; then slab.mu or arena.mu, memory.mu; quarantine.mu,
 // index.addMu and pins.mu are taken last and alone.
 type Store struct {
 	epochMillis int64
@@ -42,7 +42,10 @@ type Store struct {
 	// guard is held shared by whoever looks at pages or records: by a Writer for a batch, by a query for a chunk of its work, for a
 	// millisecond at most. Holding it exclusively for a moment proves that all who came before have let go.
 	guard  sync.RWMutex
-	closed bool // written with guard held exclusively
+	closed bool // written with guard and sorting held exclusively
+
+	// sorting is held shared by queries that order keys without the guard, which may take long: only Close waits for it.
+	sorting sync.RWMutex
 
 	mem     *memory
 	big     slab
@@ -97,12 +100,14 @@ func New(o Options) *Store {
 }
 
 // Close stops the background sweep, waits for it, and gives the memory back. Later calls of any method find an empty
-// store; later announcements are refused. Queries that run end with ErrClosed.
+// store; later announcements are refused. Queries that run end with ErrClosed; Close does not wait for their callbacks.
 func (s *Store) Close() error {
 	s.stop()
 	s.stopped.Wait()
 	s.sweepMu.Lock()
 	defer s.sweepMu.Unlock()
+	s.sorting.Lock()
+	defer s.sorting.Unlock()
 	s.guard.Lock()
 	defer s.guard.Unlock()
 	if s.closed {

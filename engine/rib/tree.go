@@ -25,7 +25,7 @@ const (
 	pathCap, pathSmall   = 127, 15
 
 	branchMax  = 64
-	leafWindow = 4 // leaves that share their room before there is one more
+	leafWindow = 6 // leaves that share their room before there is one more
 )
 
 type branch struct {
