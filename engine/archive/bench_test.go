@@ -121,12 +121,11 @@ func BenchmarkCodec(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(raw))
 			size := 0
-			start := cpu()
 			var payloads [][]byte
 			for i := range blocks {
 				payloads = append(payloads, append([]byte(nil), e.encode(blocks[i], counts[i])...))
 			}
-			start = cpu()
+			start := cpu()
 			for b.Loop() {
 				size = 0
 				for i := range blocks {

@@ -176,7 +176,6 @@ type scanner struct {
 	nlri     bgp.NLRI
 	sections []bgp.Section
 	parser   bmp.Parser
-	codings  map[codingKey]coding
 	filter   []byte
 }
 
