@@ -247,3 +247,38 @@ func TestStatelessParsing(t *testing.T) {
 		t.Errorf("version %d profile %q", info.Version, info.Profile)
 	}
 }
+
+// TestVersions1And2: no Initiation, no A flag (that only 2 octets parse is how one knows), Peer Up in version 2 alone.
+func TestVersions1And2(t *testing.T) {
+	s := startStation(t, nil)
+	for _, version := range []uint8{1, 2} {
+		p := bmptest.NewPeer("10.0.0.1", 65001)
+		r := &router{t: t, station: s, conn: dial(t, s, fmt.Sprintf("127.0.0.%d", version+1))}
+		m := &bmptest.Session{Encoding: bmp.Encoding{Version: version}}
+		if version == 2 {
+			m.PeerUp(p)
+		}
+		narrow := bmptest.Update{ASPath: []uint32{65001, 65002, 65003}, AS2: true, Announce: bmptest.Prefixes("10.2.0.0/16")}
+		m.Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16")).Monitor(p, bmp.AdjInPre, narrow.Bytes()).Statistics(p, bmptest.Counter(0, 5))
+		r.send(m)
+		r.hasRoutes("10.0.0.1 adj-in-pre 10.1.0.0/16", "10.0.0.1 adj-in-pre 10.2.0.0/16")
+		for k, want := range map[string]string{"10.1.0.0/16": "65001 64512", "10.2.0.0/16": "65001 65002 65003"} {
+			if got := bgp.Decode(r.routes()["10.0.0.1 adj-in-pre "+k].Record, bgp.IPv4Unicast).ASPath; got != want {
+				t.Errorf("version %d, %s: path %q", version, k, got)
+			}
+		}
+		state := client.PeerUnannounced
+		if version == 2 {
+			state = client.PeerUp
+		}
+		if d := r.peer("10.0.0.1"); d.State != state || len(d.Statistics) != 1 {
+			t.Errorf("version %d: %s, %d statistics", version, d.State, len(d.Statistics))
+		}
+		if n := r.finding(client.ASWidthNotNegotiated); n != 0 {
+			t.Errorf("version %d: %d findings about what it cannot say", version, n)
+		}
+		down := &bmptest.Session{Encoding: bmp.Encoding{Version: version}}
+		r.send(down.PeerDown(p, bmp.DownLocal, nil))
+		r.hasRoutes()
+	}
+}
