@@ -27,6 +27,10 @@ const maxConsoles = 32
 // tlsHandshakeTimeout is how long a console may take to agree on TLS.
 const tlsHandshakeTimeout = 10 * time.Second
 
+// loginTimeout is how long a console that may do nothing until auth may stay that way. Otherwise anybody who reaches a
+// TLS listener could keep its places for as long as he likes.
+const loginTimeout = time.Minute
+
 // ClaimStation takes a station's name and BMP port for this process in its runtime directory (empty: the one of
 // control.RuntimeDir; created by the caller otherwise). It comes before anything else a station opens: whatever is on
 // disk under the name belongs to whoever holds the claim. A port that is another station's control port is refused.
@@ -214,7 +218,7 @@ func (c *Control) openFurther(spec ControlSpec) (*controlListener, error) {
 	l.further = true
 	if spec.TLS() {
 		l.tls.Store(config)
-		l.link.Token = true
+		l.link.Token, l.link.Most, l.link.Login = true, spec.Role, loginTimeout
 	} else {
 		l.link.Role, l.link.NoAuth = control.RoleView, true
 	}
@@ -245,17 +249,38 @@ func (c *Control) openTCP(spec ControlSpec) (*controlListener, error) {
 	return l, nil
 }
 
-// explain says of a port in use that it is the control port which is, and whose it is.
+// explain says of a port in use whose it is, as far as can be found.
 func (c *Control) explain(spec ControlSpec, err error) error {
 	if !errors.As(err, new(*listen.InUseError)) {
 		return err
 	}
-	if spec.Netns == "" && spec.Port == c.port+1 && spec.Addr.IsUnspecified() && !c.opts.NoLoopback {
-		return &control.TakenError{Text: fmt.Sprintf(
-			"Control port %d is in use on loopback by this server: take another port for %s, or start with --no-loopback",
-			spec.Port, spec.Addr)}
+	taken := func(format string, args ...any) error {
+		return &control.TakenError{Text: fmt.Sprintf("Control listener %s: ", spec.Name()) + fmt.Sprintf(format, args...)}
 	}
-	return &control.TakenError{Text: fmt.Sprintf("Control listener %s: %v", spec.Name(), ExplainInUse(err))}
+	for _, l := range c.listeners {
+		if l.tcp == nil || l.spec.Netns != spec.Netns || l.spec.Port != spec.Port {
+			continue
+		}
+		if l.spec.Addr == spec.Addr {
+			return taken("it is open already")
+		}
+		if spec.Addr.IsUnspecified() && !l.further {
+			return taken("this server has port %d on loopback: take another port, or start with --no-loopback", spec.Port)
+		}
+	}
+	if spec.Netns == "" {
+		found, _ := control.RunningStations() // what cannot be found explains nothing
+		for _, r := range found {
+			switch {
+			case r.Socket == c.opts.Claim.Socket():
+			case r.Port == int(spec.Port):
+				return taken("port %d is in use by server %s", spec.Port, r.Name)
+			case r.ControlPort() == int(spec.Port):
+				return taken("port %d is the control port of server %d", spec.Port, r.Port)
+			}
+		}
+	}
+	return taken("%v", err)
 }
 
 func loadCertificate(spec ControlSpec) (*tls.Config, error) {

@@ -356,7 +356,7 @@ func TestListenersWhileRunning(t *testing.T) {
 	client := attach(t, conn, err)
 	want(t, client, "show version", control.CodeDone)
 	want(t, client, "auth token "+adminSecret, control.CodeForbidden)
-	if err := c.Listen(spec); err == nil || !strings.Contains(err.Error(), "is in use") {
+	if err := c.Listen(spec); err == nil || !strings.HasSuffix(err.Error(), "it is open already") {
 		t.Errorf("the same place again: %v", err)
 	}
 	all, err := ParseControlSpec("0.0.0.0 allow 127.0.0.0/8")
@@ -436,6 +436,7 @@ func TestCloseTellsTheConsoles(t *testing.T) {
 		t.Fatalf("greeting %q, %v", line, err)
 	}
 	io.WriteString(conn, "wait\r\n")
+	until(t, "the command runs", func() bool { list := c.Consoles(); return len(list) == 1 && list[0].Running == "wait" })
 	closed := make(chan error, 1)
 	go func() { closed <- c.Close() }()
 	rest, err := io.ReadAll(r)
