@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,5 +44,29 @@ func TestNotify(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	if err := sdNotify("READY=1"); err != nil {
 		t.Errorf("without a manager: %v", err)
+	}
+}
+
+// notified is the service manager of the transcripts: it prints the first line
+// of what it is told, until it is told that the service stops.
+func notified() {
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: os.Args[1], Net: "unixgram"})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	l.SetReadDeadline(time.Now().Add(2 * scriptLimit))
+	b := make([]byte, 1000)
+	for {
+		n, err := l.Read(b)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		line, _, _ := strings.Cut(string(b[:n]), "\n")
+		fmt.Println(line)
+		if line == "STOPPING=1" {
+			return
+		}
 	}
 }

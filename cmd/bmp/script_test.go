@@ -22,11 +22,12 @@ import (
 )
 
 // TestMain makes the test binary also the programs that the scripts run: bmp
-// itself, and bmpsend (router_test.go).
+// itself, bmpsend (router_test.go), and notified (notify_test.go).
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"bmp":     main,
-		"bmpsend": bmpsend,
+		"bmp":      main,
+		"bmpsend":  bmpsend,
+		"notified": notified,
 	})
 }
 
@@ -277,6 +278,8 @@ var scrubs = []struct {
 	re   *regexp.Regexp
 	with string
 }{
+	{regexp.MustCompile(`\r\n`), "\n"},
+	{regexp.MustCompile(`nonce=[0-9a-f]{32}`), "nonce=32HEX"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d`), "YYYY-MM-DD"},
 	{regexp.MustCompile(`\d\d:\d\d:\d\d\.\d{3}`), "HH:MM:SS.mmm"},
 	{regexp.MustCompile(`\b00:0\d:\d\d\b`), "00:00:SS"},

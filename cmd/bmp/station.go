@@ -133,7 +133,7 @@ func runStation(inv *invocation, v verdict) int {
 	switch {
 	case v.background():
 		out = verdictWriter{v, 1}
-	case !inv.interactive:
+	default:
 		out = os.Stdout
 	}
 	if inv.quiet || inv.logFile != "" && !v.background() {
@@ -205,7 +205,7 @@ func runStation(inv *invocation, v verdict) int {
 		}
 	}()
 	if inv.interactive {
-		go attached(s, con)
+		go attached(s, con, out != nil)
 	}
 	for {
 		select {
@@ -239,12 +239,15 @@ func (inv *invocation) absolute() (err error) {
 	return nil
 }
 
-// attached is the shell of -i. Leaving it stops the station.
-func attached(s *engine.Station, con *console) {
+// attached is the shell of -i. Leaving it stops the station. The console lines
+// that go to the terminal go through its editor, above the line being typed.
+func attached(s *engine.Station, con *console, watch bool) {
 	ed, terminal := newEditor()
 	defer ed.Close()
-	con.redirect(ed.Async(), false)
-	defer con.redirect(os.Stdout, false)
+	if watch {
+		con.redirect(ed.Async(), false)
+		defer con.redirect(os.Stdout, false)
+	}
 	defer s.Stop("station stops")
 	client, err := control.NewClient(context.Background(), s.Control().Connect(),
 		control.ClientOptions{Product: shell.Product, Event: shell.Events(ed)})
