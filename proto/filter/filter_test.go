@@ -232,6 +232,14 @@ func TestJSON(t *testing.T) {
 		{"json", func(o Output) error { return o.Columns(clientColumns...) }, `[]`},
 		{"json", func(Output) error { return nil }, `[]`},
 		{"json", func(o Output) error { return o.Line("done") }, `["done"]`},
+		{"json", func(o Output) error { return errors.Join(o.Line("a"), o.Line("b"), o.Document(7)) }, `7`},
+		{"count | json", func(o Output) error { return errors.Join(o.Line("a"), o.Line("b"), o.Document(7)) }, `2`},
+		{"json", func(o Output) error {
+			return errors.Join(o.Line("before"), o.Columns(clientColumns[0]), o.Record(Record{JSON: 1}), o.Line("after"))
+		}, `[1]`},
+		{"json", func(o Output) error {
+			return errors.Join(o.Document(7), o.Line("before"), o.Columns(clientColumns[0]), o.Record(Record{JSON: 1}))
+		}, `7`},
 		{"json", func(o Output) error {
 			return errors.Join(o.Columns(clientColumns[0], clientColumns[4]), o.Record(Record{Cells: []string{"1", `a"b`}}), o.Line("note"))
 		}, `[{"id":"1","name":"a\"b"}]`},

@@ -63,11 +63,10 @@ type Output interface {
 	// Columns announces the table, before its records. Without it there is no heading. Another call starts another table.
 	Columns(c ...Column) error
 	Record(r Record) error
-	// Line is free text: a row of its own. In JSON it is a string in an array, unless there is a document, or a table announced
-	// before it.
+	// Line is free text: a row of its own. In JSON it is a string in an array, unless there is a document or a table.
 	Line(text string) error
 	// Document is the whole JSON of a command that prints free text, or text and tables (`show client X`); text output ignores it.
-	// Call it once, before everything else. Where filters pick rows, `| json` shows the text of these rows instead.
+	// Call it once, and before records. Where filters pick rows, `| json` shows the text of these rows instead.
 	Document(v any) error
 	// Trailer is the line under a table ("3 routes, 2 clients"): not in JSON, and dropped by filters.
 	Trailer(text string) error

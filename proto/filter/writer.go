@@ -25,7 +25,8 @@ type Writer struct {
 	document bool // one was given
 	table    bool // columns were announced
 	records  int
-	ended    error // why nothing more is taken
+	ended    error    // why nothing more is taken
+	lines    []string // free text of JSON output, until it is known that neither a document nor a table comes
 	r        row
 }
 
@@ -111,7 +112,7 @@ func (w *Writer) Columns(c ...Column) error {
 	if w.ended != nil {
 		return w.ended
 	}
-	w.table = true
+	w.table, w.lines = true, nil
 	if w.document && !w.filtered && w.renderer.format != Text {
 		return nil
 	}
@@ -124,6 +125,7 @@ func (w *Writer) Record(r Record) error {
 		return w.ended
 	}
 	w.records++
+	w.lines = nil
 	w.r = row{table: true, cells: r.Cells, lines: r.Lines, json: r.JSON, record: w.records}
 	if w.document && w.renderer.format != Text {
 		if !w.filtered {
@@ -139,11 +141,29 @@ func (w *Writer) Line(text string) error {
 	if w.ended != nil {
 		return w.ended
 	}
-	if w.renderer.format != Text && (w.document && !w.filtered || w.table && !w.document) {
-		return nil
+	if w.renderer.format != Text {
+		if w.document && !w.filtered || (w.table || w.records > 0) && !w.document {
+			return nil
+		}
+		if !w.filtered && len(w.lines) < maxLast {
+			w.lines = append(w.lines, text)
+			return nil
+		}
 	}
 	w.r = row{text: text}
 	return w.keep(w.head.row(&w.r))
+}
+
+// release writes the lines that were held back.
+func (w *Writer) release() error {
+	for _, l := range w.lines {
+		w.r = row{text: l}
+		if err := w.head.row(&w.r); err != nil {
+			return err
+		}
+	}
+	w.lines = nil
+	return nil
 }
 
 // Document implements Output.
@@ -152,9 +172,9 @@ func (w *Writer) Document(v any) error {
 		return w.ended
 	}
 	if w.document || w.records > 0 || w.table {
-		return w.keep(errors.New("a document comes once and first"))
+		return w.keep(errors.New("a document comes once, and before records"))
 	}
-	w.document = true
+	w.document, w.lines = true, nil
 	if w.renderer.format == Text || w.filtered {
 		return nil
 	}
@@ -191,7 +211,9 @@ func (w *Writer) Finish(failed bool) (Result, error) {
 		failed = true
 	}
 	if !failed {
-		err = w.head.end()
+		if err = w.release(); err == nil || err == ErrDone {
+			err = w.head.end()
+		}
 	} else if w.renderer.begun || len(w.renderer.wait) > 0 {
 		err = w.renderer.end()
 	}

@@ -247,6 +247,9 @@ func (t *Tree) Help(ctx context.Context, line string, env Env) []Item {
 // help finds the line of help of a keyword.
 func (p *position) help(k pick) string {
 	if k.edge.kind != nil {
+		if k.edge.value == "" || k.edge.value == k.edge.word {
+			return k.edge.kind.Help
+		}
 		return k.edge.value
 	}
 	path := append([]string(nil), p.tree.matchOf(k.state.thread).Words...)
