@@ -151,7 +151,7 @@ func TestSimulatedAndReplayed(t *testing.T) {
 		if got := <-ended; got != want {
 			t.Errorf("%v: the station got %+v, want %+v", args, got, want)
 		}
-		if !strings.Contains(out.String(), "routers") {
+		if !strings.Contains(out.String(), "1 router") {
 			t.Errorf("%v printed %q", args, out.String())
 		}
 	}

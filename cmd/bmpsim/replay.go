@@ -26,7 +26,7 @@ func playFile(ctx context.Context, args []string, stdout io.Writer) error {
 	defer f.Close()
 	began := time.Now()
 	rep, err := replay.Play(ctx, f, p.target, replay.PlayOptions{Speed: p.speed, Hold: p.hold})
-	fmt.Fprintf(stdout, "%s (%s): %d routers, %s, %s\n", f.Name(), f.Kind(), rep.Streams, size(rep.Bytes), perSecond(int64(rep.Events), time.Since(began)))
+	fmt.Fprintf(stdout, "%s (%s): %s, %s, %s\n", f.Name(), f.Kind(), plural(rep.Streams, "router"), size(rep.Bytes), perSecond(int64(rep.Events), time.Since(began)))
 	if s := f.Skipped(); len(s) > 0 {
 		fmt.Fprintf(stdout, "left out: %s\n", strings.Join(s, "; "))
 	}

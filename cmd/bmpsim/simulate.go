@@ -31,9 +31,9 @@ func simulate(ctx context.Context, args []string, stdout io.Writer) error {
 	began := time.Now()
 	err = fleet.Run(ctx, target)
 	r := fleet.Report()
-	fmt.Fprintf(stdout, "%d of %d routers sent everything: %d messages, %s, %d routes announced, %d withdrawn, %d malformed UPDATEs, %d flaps, %s\n",
-		r.Done, max(o.Routers, 1), r.Total(), size(r.Bytes), r.Announced, r.Withdrawn, r.Malformed, r.Flaps, perSecond(r.Announced+r.Withdrawn, time.Since(began)))
-	if err == nil && ctx.Err() != nil && r.Done < max(o.Routers, 1) {
+	fmt.Fprintf(stdout, "%d of %s sent everything: %d messages, %s, %d routes announced, %d withdrawn, %d malformed UPDATEs, %d flaps, %s\n",
+		r.Done, plural(o.Routers, "router"), r.Total(), size(r.Bytes), r.Announced, r.Withdrawn, r.Malformed, r.Flaps, perSecond(r.Announced+r.Withdrawn, time.Since(began)))
+	if err == nil && ctx.Err() != nil && r.Done < o.Routers {
 		return ctx.Err()
 	}
 	return err

@@ -239,5 +239,5 @@ func ParseKey(f Family, rd, prefix string) ([]byte, error) {
 	case shapeEVPN, shapeTLV, shapeMUP, shapeCAR, shapeLen2, shapeBits8:
 		return parseLayout(f, r, prefix)
 	}
-	return nil, fmt.Errorf("a key of %s is written in hex, 0x...", f)
+	return nil, fmt.Errorf("a key of %s is written in hex, with 0x before it", f)
 }

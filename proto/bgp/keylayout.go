@@ -134,11 +134,10 @@ func fieldLen(f Family, c byte, v []byte) (int, bool) {
 // parseLayout reads what layout.text writes.
 func parseLayout(f Family, rd RD, s string) ([]byte, error) {
 	bad := func() error { return fmt.Errorf("%q is not a route of %s ([type]:[field]:...)", s, f) }
-	in, ok := strings.CutPrefix(s, "[")
-	if in, ok = strings.CutSuffix(in, "]"); !ok {
+	if len(s) < 2 || s[0] != '[' || s[len(s)-1] != ']' {
 		return nil, bad()
 	}
-	words := strings.Split(in, "]:[")
+	words := strings.Split(s[1:len(s)-1], "]:[")
 	var key []byte
 	switch f.shape() {
 	case shapeEVPN, shapeTLV:

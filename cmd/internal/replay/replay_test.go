@@ -142,10 +142,11 @@ func (c *countReader) Read(b []byte) (int, error) {
 
 // station accepts connections on a loopback port and keeps what they send.
 type station struct {
-	l   net.Listener
-	mu  sync.Mutex
-	all [][]byte
-	wg  sync.WaitGroup
+	l    net.Listener
+	mu   sync.Mutex
+	all  [][]byte
+	over *sync.Cond // a connection has ended
+	done int        // that have
 }
 
 func newStation(t testing.TB) *station {
@@ -154,29 +155,41 @@ func newStation(t testing.TB) *station {
 		t.Fatal(err)
 	}
 	s := &station{l: l}
-	done := make(chan struct{})
+	s.over = sync.NewCond(&s.mu)
+	stopped := make(chan struct{})
 	go func() {
-		defer close(done)
-		for {
+		defer close(stopped)
+		for n := 0; ; n++ {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
 			s.mu.Lock()
-			n := len(s.all)
 			s.all = append(s.all, nil)
 			s.mu.Unlock()
-			s.wg.Go(func() {
+			go func() {
 				defer c.Close()
 				b, _ := io.ReadAll(c)
 				s.mu.Lock()
 				s.all[n] = b
+				s.done++
 				s.mu.Unlock()
-			})
+				s.over.Broadcast()
+			}()
 		}
 	}()
-	t.Cleanup(func() { l.Close(); <-done; s.wg.Wait() })
+	t.Cleanup(func() { l.Close(); <-stopped })
 	return s
+}
+
+// got is what n connections sent, once they have ended.
+func (s *station) got(n int) [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.done < n {
+		s.over.Wait()
+	}
+	return s.all
 }
 
 // play plays a file into a new station and returns what it got, by connection.
@@ -191,17 +204,15 @@ func play(t testing.TB, name string, o Options) ([][]byte, *File, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	rep, err := Play(ctx, f, s.l.Addr().String(), PlayOptions{})
-	s.wg.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	all := s.got(rep.Streams)
 	got := 0
-	for _, b := range s.all {
+	for _, b := range all {
 		got += len(b)
 	}
-	if rep.Bytes != int64(got) || rep.Streams != len(s.all) {
-		t.Errorf("%+v was played, the station got %d bytes in %d connections", rep, got, len(s.all))
+	if rep.Bytes != int64(got) || rep.Streams != len(all) {
+		t.Errorf("%+v was played, the station got %d bytes in %d connections", rep, got, len(all))
 	}
-	return s.all, f, err
+	return all, f, err
 }
 
 func writeFile(t testing.TB, name string, b []byte) string {
@@ -300,9 +311,12 @@ type expected struct {
 	Peers map[string]map[string]json.RawMessage
 }
 
+// withOracle are the files that mrt2bmp was run on.
+var withOracle = []string{"bgpdump-updates.et-header.2015.gz", "bgprs-updates.20190101.0000.gz", "bgpipe-sample.mrt"}
+
 func TestUpdateFilesAgainstOracle(t *testing.T) {
 	dir := dataDir(t)
-	for _, base := range []string{"bgpdump-updates.et-header.2015.gz", "bgprs-updates.20190101.0000.gz", "bgpipe-sample.mrt"} {
+	for _, base := range withOracle {
 		t.Run(base, func(t *testing.T) {
 			oracle := "mrt-" + strings.TrimSuffix(strings.TrimSuffix(base, ".gz"), ".mrt") + ".expect.json"
 			b, err := os.ReadFile(filepath.Join(dir, oracle))
@@ -358,14 +372,17 @@ func TestUpdateFilesAgainstOracle(t *testing.T) {
 	}
 }
 
-// Every MRT file there is, its routes counted by GoBGP's parser where that reads the kind of record.
-func TestAllMRTFiles(t *testing.T) {
+// The other MRT files, their routes counted by GoBGP's parser where that reads the kind of record.
+func TestOtherMRTFiles(t *testing.T) {
 	dir := dataDir(t)
 	files, err := filepath.Glob(filepath.Join(dir, "mrt", "*"))
 	if err != nil || len(files) == 0 {
 		t.Fatal("no MRT files")
 	}
 	for _, name := range files {
+		if slices.Contains(withOracle, filepath.Base(name)) {
+			continue
+		}
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			got, f, err := play(t, name, Options{})
 			if strings.Contains(name, "firstMB") {
