@@ -22,7 +22,6 @@ type station struct {
 	running chan struct{}                    // told when `block` runs
 	emit    chan func(e *Emit)               // what the follower does next
 	check   func(q *Request, r *Reply) error // `check`
-	rows    func(ctx context.Context, n int, r *Reply) error
 }
 
 func newStation(t testing.TB) *station {

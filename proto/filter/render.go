@@ -99,8 +99,7 @@ type renderer struct {
 	// JSON.
 	hasDocument bool
 	pending     []byte // element not written yet, because what follows it is not known
-	hasPending  bool
-	record      int // of the element written last
+	record      int    // of the element written last
 	scalar      bool
 	opened      bool
 }

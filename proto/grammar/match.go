@@ -135,7 +135,6 @@ type read struct {
 	prev *read
 	word string // keyword
 	arg  *Arg   // or value
-	more bool   // the value is finished by a second word
 	kind *Kind
 }
 
