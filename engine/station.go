@@ -16,6 +16,7 @@ import (
 	"bmp/engine/event"
 	"bmp/engine/listen"
 	"bmp/engine/rib"
+	"bmp/proto/bgp"
 	"bmp/proto/control"
 )
 
@@ -60,7 +61,7 @@ func New(o Options) (*Station, error) {
 		return nil, err
 	}
 	now := time.Now()
-	ribOptions := rib.Options{}
+	ribOptions := rib.Options{Same: bgp.Equivalent}
 	if o.MemoryLimit > 0 {
 		ribOptions.MaxBytes = o.MemoryLimit
 	}

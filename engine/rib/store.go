@@ -26,10 +26,16 @@ type Options struct {
 	// it is refused and counted (Counts.Refused).
 	MaxBytes int64
 
+	// Same reports whether two attribute records say the same in other bytes. It is asked of a stale route that is
+	// announced again with another record: such a route keeps its time. It must not keep the slices. Nil means that no
+	// two do.
+	Same func(a, b []byte) bool
+
 	// NoBackground leaves the sweeping of dead attribute sets and prefixes to calls of Sweep.
 	NoBackground bool
 
-	heap bool // take memory from the Go heap, so that the race detector sees it
+	heap         bool // take memory from the Go heap, so that the race detector sees it
+	presenceFrom int  // instead of the constant
 }
 
 // Store holds the routes of every table. All methods may be called from any goroutine.
@@ -38,6 +44,7 @@ type Options struct {
 // index.addMu and pins.mu are taken last and alone.
 type Store struct {
 	epochMillis int64
+	same        func(a, b []byte) bool // Options.Same; may be nil
 
 	// guard is held shared by whoever looks at pages or records: by a Writer for a batch, by a query for a chunk of its work, for a
 	// millisecond at most. Holding it exclusively for a moment proves that all who came before have let go.
@@ -73,6 +80,8 @@ type Store struct {
 	// evaluating is held shared by a query that looks at all records there are, exclusively by a sweep that frees some.
 	evaluating sync.RWMutex
 
+	presenceFrom int
+
 	wake    chan struct{}
 	stop    context.CancelFunc
 	stopped sync.WaitGroup
@@ -83,7 +92,7 @@ func New(o Options) *Store {
 	if o.Epoch.IsZero() {
 		o.Epoch = time.Now()
 	}
-	s := &Store{epochMillis: o.Epoch.UnixMilli(), mem: newMemory(o.MaxBytes, o.heap), wake: make(chan struct{}, 1)}
+	s := &Store{epochMillis: o.Epoch.UnixMilli(), same: o.Same, mem: newMemory(o.MaxBytes, o.heap), wake: make(chan struct{}, 1)}
 	s.big.init(s.mem, bigWords, bigShift)
 	s.small.init(s.mem, smallWords, smallShift)
 	s.attrs.init(s.mem)
@@ -93,6 +102,9 @@ func New(o Options) *Store {
 	s.setGoal()
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
+	if s.presenceFrom = o.presenceFrom; s.presenceFrom == 0 {
+		s.presenceFrom = presenceFrom
+	}
 	if !o.NoBackground {
 		s.stopped.Go(func() { s.background(ctx) })
 	}
@@ -216,6 +228,9 @@ func (s *Store) NewTable(o Owner, addPath bool) *Table {
 		f.tables = append(f.tables, t)
 	}
 	f.addSparse(t)
+	if len(f.tables)-len(f.numbers)-len(f.dense) == s.presenceFrom && f.dict.present.Load() == presenceOff {
+		s.wakeNow()
+	}
 	return t
 }
 

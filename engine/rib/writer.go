@@ -305,6 +305,11 @@ func (b *batch) load() {
 	b.loads = 0
 }
 
+// saysTheSame reports whether two records that differ in their bytes say the same.
+func (s *Store) saysTheSame(old, attr uint32) bool {
+	return s.same != nil && s.same(s.attrs.arena.record(old), s.attrs.arena.record(attr))
+}
+
 // apply carries out operations on one table, and returns how many routes went away or changed.
 func (b *batch) apply(s *Store, t *Table, ops []op) (departed int64) {
 	t.mu.Lock()
@@ -380,6 +385,12 @@ func (b *batch) apply(s *Store, t *Table, ops []op) (departed int64) {
 				atomic.StoreUint64(cell, old^cellGen)
 				stale--
 			}
+			o.outcome = Unchanged
+			t.counts.Unchanged++
+			continue
+		case attr != 0 && old&cellGen != gen && s.saysTheSame(cellAttr(old), attr):
+			atomic.StoreUint64(cell, uint64(attr)<<32|gen|old&cellTime)
+			stale--
 			o.outcome = Unchanged
 			t.counts.Unchanged++
 			continue
