@@ -404,3 +404,33 @@ func FuzzState(f *testing.F) {
 		}
 	})
 }
+
+// TestARouterThatRestarts says of its peer, before it is up again, that it is down, in a session that also ends at once:
+// the routes that come again with equal attributes keep their time.
+func TestARouterThatRestarts(t *testing.T) {
+	s := startStation(t, nil)
+	p := bmptest.NewPeer("10.0.0.1", 65001)
+	r := connect(t, s, "127.0.0.2", "edge1")
+	r.send(new(bmptest.Session).PeerUp(p).Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16", "10.2.0.0/16")))
+	before := r.routes()
+	r.close()
+	r = connect(t, s, "127.0.0.2", "edge1")
+	never := p // came up: FRR has no BGP ID then
+	never.Header.BGPID = [4]byte{}
+	r.send(new(bmptest.Session).PeerDown(never, bmp.DownLocal, nil).PeerDown(never, bmp.DownLocal, nil))
+	if d := r.peer("10.0.0.1"); d.State != client.PeerDown || d.Total != 2 || d.Tables[0].Stale != 2 {
+		t.Errorf("%s, %d routes: %+v", d.State, d.Total, d.Tables)
+	}
+	r.close()
+	r = connect(t, s, "127.0.0.2", "edge1")
+	p.RemotePort++ // the BGP session is another one
+	r.send(new(bmptest.Session).PeerDown(never, bmp.DownLocal, nil).PeerUp(p).Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16")).
+		EndOfRIB(p, bmp.AdjInPre, bmptest.IPv4Unicast))
+	k := "10.0.0.1 adj-in-pre 10.1.0.0/16"
+	if x := r.routes(); len(x) != 1 || x[k].Stale || !x[k].Since.Equal(before[k].Since) {
+		t.Errorf("after the restart: %+v, before: %+v", x, before)
+	}
+	// Down once more, and now it was up: its routes go at once.
+	r.send(new(bmptest.Session).PeerDown(p, bmp.DownRemote, nil))
+	r.hasRoutes()
+}

@@ -377,7 +377,11 @@ func (s *Session) peerDown(m *bmp.PeerDown, p *peer) {
 	if !wasUp && (p.state != PeerUnannounced || p.session != s.number) {
 		s.noteHere(DownNeverUp, p, 0, func() string { return downText(m) })
 	}
-	s.emptyPeer(p)
+	// A router that has just started says of peers that never came up since that they are down, with BGP ID 0.0.0.0
+	// (FRR, again and again). That is no word on the routes of the session before: they are stale until the dump ends.
+	if p.upSession == s.number || p.told == s.number || p.state == PeerUnannounced || h.BGPID != [4]byte{} {
+		s.emptyPeer(p)
+	}
 	p.session = s.number
 	p.downTime, p.downCode, p.downReason = s.now, m.Reason, downText(m)
 	p.fsmEvent, p.notification = m.FSMEvent, bytes.Clone(m.Notification)

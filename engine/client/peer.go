@@ -68,7 +68,8 @@ type peer struct {
 	routerTime int64 // unix nanoseconds, of the message that changed the state; 0: none
 	session    uint32
 	// session is the number of the client's session in which the peer was last announced (spoken of, if the router
-	// never announces it).
+	// never announces it); told that in which it last announced routes while it was down.
+	told uint32
 
 	// Of the last Peer Up.
 	upTime         int64

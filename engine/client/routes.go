@@ -150,6 +150,7 @@ func (s *Session) applySection(p *peer, v *view, sec *bgp.Section, u *bgp.Update
 			s.client.announced += uint64(n)
 			s.changed.announced += n
 			if p.state != PeerUp && p.state != PeerUnannounced {
+				p.told = s.number
 				s.noteHere(RoutesWhileDown, p, tableSub(t), func() string { return fmt.Sprintf("%s %s", t.view, t.family) })
 			}
 		}

@@ -292,8 +292,13 @@ func (s *Session) end(e End, err error) {
 	if s.dropRoutes {
 		c.dropPeers()
 	}
-	// From now on every route is one of an earlier session.
-	c.eachTable(func(_ *peer, t *table) { t.rib.BeginRefresh(info.End) })
+	// From now on every route is one of an earlier session. A table to which this session announced nothing is left as it
+	// is: to mark it again would drop what it holds.
+	c.eachTable(func(_ *peer, t *table) {
+		if t.rib.StaleLen() < t.rib.Len() {
+			t.rib.BeginRefresh(info.End)
+		}
+	})
 	c.publish(event.Event{
 		Time: info.End, Kind: event.Adjacency, Text: "DOWN (" + e.Reason + ")", Console: true, Live: true,
 	})
