@@ -85,15 +85,16 @@ func (p shape) valid(key []byte) bool {
 // A number is live, in limbo (no table holds it, it cannot be found any more, but a query that runs may still remember it) or free.
 // Invariant: the key of a number does not change while it is live or in limbo.
 type dict struct {
-	shape  shape
-	shard  [shards]slots // slot: 38 bits of tag | number 26
-	odd    [2]uint64     // of the permutation that makes an IPv4 prefix a tag: random, so that nobody can aim collisions
-	seed   maphash.Seed
-	made   atomic.Int64 // numbers given, ever
-	held   atomic.Int64 // numbers live
-	marks  atomic.Pointer[marks]
-	blocks atomic.Pointer[[]block]
-	index  index
+	shape   shape
+	shard   [shards]slots // slot: 38 bits of tag | number 26
+	odd     [2]uint64     // of the permutation that makes an IPv4 prefix a tag: random, so that nobody can aim collisions
+	seed    maphash.Seed
+	made    atomic.Int64 // numbers given, ever
+	held    atomic.Int64 // numbers live
+	marks   atomic.Pointer[marks]
+	blocks  atomic.Pointer[[]block]
+	present atomic.Int32 // presenceOff and so on
+	index   index
 
 	mu      sync.Mutex // guards what follows, and all changes to blocks
 	next    uint32

@@ -481,8 +481,8 @@ func key4(bits int, addr uint32) []byte {
 // TestHistory compares a random history with a naive map, in one goroutine, so that a seed replays it exactly.
 func TestHistory(t *testing.T) {
 	seed := testSeed(t)
-	for round := range uint64(6) {
-		s := testStore(t, Options{NoBackground: true, heap: round%2 == 0})
+	for round := range uint64(4) {
+		s := testStore(t, Options{NoBackground: true, heap: round%2 == 0, presenceFrom: 1 + int(round)})
 		m := newModel(s, seed, round, 20<<(2*(round%4)), 300)
 		for range 3 {
 			for _, f := range modelFamilies {

@@ -28,6 +28,17 @@ func presenceOf(table uint32) (p presence) {
 // has says whether all bits of q are in p.
 func (p presence) has(q presence) bool { return p[0]&q[0] == q[0] && p[1]&q[1] == q[1] }
 
+// presenceFrom is how many sparse tables a family has before presence is kept for it: fewer are asked one and all.
+const presenceFrom = 64
+
+// A family's presence is off; or kept, so that writers add to it, but not complete; or ready, and queries go by it. It changes while the guard is
+// held exclusively, at the beginning and the end of a sweep, which completes it.
+const (
+	presenceOff = iota
+	presenceKept
+	presenceReady
+)
+
 // sparse is a table that is not dense, with its bits.
 type sparse struct {
 	bits presence
@@ -36,6 +47,9 @@ type sparse struct {
 
 // setPresence notes that table t may hold id. It must come before the cell. It is false when there is no memory.
 func (d *dict) setPresence(s *Store, id uint32, t *Table) bool {
+	if d.present.Load() == presenceOff {
+		return true
+	}
 	bits := presenceOf(t.number)
 	if !d.addPresence(s, id, 0, bits) {
 		return false
@@ -48,7 +62,22 @@ func (d *dict) setPresence(s *Store, id uint32, t *Table) bool {
 
 // renewedPresence notes it in what a sweep builds.
 func (d *dict) renewedPresence(s *Store, id uint32, t *Table) {
-	d.addPresence(s, id, 2, presenceOf(t.number))
+	if d.present.Load() != presenceOff {
+		d.addPresence(s, id, 2, presenceOf(t.number))
+	}
+}
+
+// switchPresence begins or ends the keeping of presence, as the number of sparse tables asks for. The guard is held exclusively.
+func (f *family) switchPresence(s *Store) {
+	f.mu.RLock()
+	n := len(f.tables) - len(f.numbers) - len(f.dense)
+	f.mu.RUnlock()
+	switch on := f.dict.present.Load() != presenceOff; {
+	case !on && n >= s.presenceFrom:
+		f.dict.present.Store(presenceKept)
+	case on && n < s.presenceFrom/2:
+		f.dict.present.Store(presenceOff)
+	}
 }
 
 // addPresence adds bits in the pages from k on.
@@ -117,14 +146,16 @@ func (d *dict) clearPresence(s *Store, id uint32) {
 func (d *dict) renewPresence(s *Store, complete bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	complete = complete && !d.freshLost
+	off := d.present.Load() == presenceOff
 	var old []uint32
 	blocks := *d.blocks.Load()
 	for i := range blocks {
 		p := &blocks[i].pres
 		for k := range uint32(2) {
-			use, drop := p[k+2], p[k]
-			if d.freshLost || !complete {
-				use, drop = drop, use
+			use, drop := p[k], p[k+2]
+			if complete || off {
+				use, drop = drop, use // when it is off there is nothing new
 			}
 			if drop != 0 {
 				old = append(old, drop)
@@ -132,6 +163,9 @@ func (d *dict) renewPresence(s *Store, complete bool) {
 			atomic.StoreUint32(&p[k], use)
 			atomic.StoreUint32(&p[k+2], 0)
 		}
+	}
+	if complete && !off {
+		d.present.Store(presenceReady)
 	}
 	d.freshLost = false
 	s.big.give(old)

@@ -285,7 +285,10 @@ func (r *query) probeAll(id uint32, skip *tableSet) {
 		}
 	}
 	dense := len(r.hits)
-	held := r.d.presence(r.s, id)
+	held := presence{^uint64(0), ^uint64(0)}
+	if r.d.present.Load() == presenceReady {
+		held = r.d.presence(r.s, id)
+	}
 	var ask asked
 	for k, set := range held {
 		for ; set != 0; set &= set - 1 {

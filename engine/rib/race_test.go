@@ -15,11 +15,11 @@ import (
 // dictionaries. Under the race detector the memory is the Go heap, where the detector looks.
 func TestConcurrentHistory(t *testing.T) {
 	seed := testSeed(t)
-	writers, steps := 3, 4000
+	writers, steps := 3, benchSize("RIB_STEPS", 2000)
 	if testing.Short() {
 		steps = 1000
 	}
-	s := testStore(t, Options{NoBackground: true, heap: true})
+	s := testStore(t, Options{NoBackground: true, heap: true, presenceFrom: 8})
 	ctx, stop := context.WithCancel(t.Context())
 	var readers, all sync.WaitGroup
 	var sweeps, queries atomic.Int64

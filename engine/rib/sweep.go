@@ -55,6 +55,10 @@ func (s *Store) wakeSweep() {
 	if s.attrs.arena.grown.Load() < s.goal.bytes.Load() && s.idsMade() < s.goal.ids.Load() {
 		return
 	}
+	s.wakeNow()
+}
+
+func (s *Store) wakeNow() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -152,6 +156,7 @@ func (w *sweeper) begin() bool {
 	s.attrs.marks.Store(w.attrs)
 	for i, f := range w.families {
 		f.dict.marks.Store(dicts[i])
+		f.switchPresence(s)
 	}
 	return true
 }
