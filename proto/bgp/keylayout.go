@@ -305,7 +305,7 @@ func rtcText(key []byte) string {
 		return as + "/32"
 	}
 	target := key[5:]
-	if key[0] == 96 && len(target) == 8 && target[1] == 2 {
+	if key[0] == 96 && len(target) == 8 && target[0] <= extAS4 && target[1] == 2 {
 		if s, ok := adminText(target); ok {
 			return as + ":" + s + "/96"
 		}

@@ -179,8 +179,10 @@ func NextHop(rec []byte) (netip.Addr, bool) {
 			classic = it.value
 		}
 	}
-	a, _ := parseNextHop(classic)
-	return a, a.IsValid()
+	if len(classic) != 4 {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFrom4([4]byte(classic)), true
 }
 
 // parseNextHop reads a next hop of any length that nextHopLen lets through.
