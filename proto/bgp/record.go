@@ -176,7 +176,9 @@ func NextHop(rec []byte) (netip.Addr, bool) {
 				return a, true
 			}
 		case AttrNextHop:
-			classic = it.value
+			if classic == nil {
+				classic = it.value
+			}
 		}
 	}
 	if len(classic) != 4 {
