@@ -16,7 +16,6 @@ import (
 	"bmp/cmd/internal/sim"
 	"bmp/engine"
 	"bmp/engine/command"
-	"bmp/engine/event"
 	"bmp/engine/listen"
 	"bmp/proto/bmp"
 	"bmp/proto/control"
@@ -69,11 +68,13 @@ func demo() int {
 }
 
 func runDemo(ctx context.Context, folder string, terminal bool) error {
-	s, lines, err := openDemo(folder)
+	demo, err := openDemo(folder)
 	if err != nil {
 		return err
 	}
-	lines.Close() // for the log; nobody watches them here
+	defer demo.state.Close()
+	demo.lines.Close() // nobody watches them here; show log has them
+	s := demo.Station
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -129,17 +130,17 @@ From another terminal: telnet 127.0.0.1 %d
 
 // openDemo starts a station on loopback ports that are free. Between finding
 // them and listening somebody else may take one: then others are tried.
-func openDemo(folder string) (*engine.Station, *event.Subscription, error) {
+func openDemo(folder string) (*opened, error) {
 	run := filepath.Join(folder, "run")
 	if err := os.Mkdir(run, 0o700); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for try := 0; ; try++ {
 		port, err := freePort()
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		s, lines, err := openStation(engine.Options{
+		s, err := openStation(engine.Options{
 			Name: "demo", Version: shell.Version, Port: port, StateDir: filepath.Join(folder, "state"),
 			Listen: []listen.Spec{{Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: port}},
 			Commands: func(s *engine.Station) control.Handler {
@@ -149,7 +150,7 @@ func openDemo(folder string) (*engine.Station, *event.Subscription, error) {
 		var used *listen.InUseError
 		var taken *control.TakenError
 		if err == nil || try == 10 || !errors.As(err, &used) && !errors.As(err, &taken) {
-			return s, lines, err
+			return s, err
 		}
 	}
 }

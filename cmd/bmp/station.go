@@ -83,30 +83,43 @@ func defaultStateDir(name string) (string, error) {
 	return filepath.Join(base, "bmp", name), nil
 }
 
+// opened is a station that listens, and what it holds for as long as it runs.
+type opened struct {
+	*engine.Station
+	lines *event.Subscription // its console lines, from the first one on
+	state *os.File            // lock of the state folder
+}
+
 // openStation claims the name and port in a runtime directory ("": the usual
-// one), makes the station and opens its listeners. lines are its console lines
-// from the first one on. The station is to be Run.
-func openStation(o engine.Options, runtimeDir string) (s *engine.Station, lines *event.Subscription, err error) {
+// one) and the state folder, makes the station and opens its listeners. The
+// station is to be Run, and state to be closed then.
+func openStation(o engine.Options, runtimeDir string) (_ *opened, err error) {
 	claim, err := engine.ClaimStation(runtimeDir, o.Name, o.Port)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			claim.Release()
-		}
-	}()
 	if o.StateDir == "" {
 		if o.StateDir, err = defaultStateDir(o.Name); err != nil {
-			return nil, nil, err
+			claim.Release()
+			return nil, err
 		}
 	}
-	o.Claim, o.KeysFile = claim, filepath.Join(o.StateDir, "control.keys")
-	if s, err = engine.New(o); err != nil {
-		return nil, nil, err
+	s := &opened{}
+	if s.state, err = lockState(o.StateDir); err != nil {
+		claim.Release()
+		return nil, err
 	}
-	lines = s.Events().Subscribe(event.Filter{Console: true}, 10_000)
-	return s, lines, s.Start(context.Background())
+	o.Claim, o.KeysFile = claim, filepath.Join(o.StateDir, "control.keys")
+	if s.Station, err = engine.New(o); err == nil {
+		s.lines = s.Events().Subscribe(event.Filter{Console: true}, 10_000)
+		err = s.Start(context.Background())
+	}
+	if err != nil {
+		s.state.Close()
+		claim.Release()
+		return nil, err
+	}
+	return s, nil
 }
 
 // runStation is a station in this process, until it is stopped. v leads to the
@@ -154,17 +167,19 @@ func runStation(inv *invocation, v verdict) int {
 		signal.Notify(signals, os.Interrupt)
 	}
 
-	s, lines, err := openStation(o, "")
+	s, err := openStation(o, "")
 	if err != nil {
 		return refuse(err, 1)
 	}
-	sayLimits(s, o)
+	defer s.state.Close()
+	lines := s.lines
+	sayLimits(s.Station, o)
 	done := make(chan error, 1)
 	go func() {
 		_, err := s.Run(context.Background())
 		done <- err
 	}()
-	if err := configure(s, inv.config, true); err != nil {
+	if err := configure(s.Station, inv.config, true); err != nil {
 		s.Stop("the configuration could not be read")
 		<-done
 		return refuse(err, shell.ErrorStatus(err))
@@ -205,13 +220,13 @@ func runStation(inv *invocation, v verdict) int {
 		}
 	}()
 	if inv.interactive {
-		go attached(s, con, out != nil)
+		go attached(s.Station, con, out != nil)
 	}
 	for {
 		select {
 		case sig := <-signals:
 			if sig == syscall.SIGHUP && !inv.interactive {
-				reload(s, con, inv.config)
+				reload(s.Station, con, inv.config)
 				continue
 			}
 			sdNotify("STOPPING=1")
