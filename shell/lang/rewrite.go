@@ -59,18 +59,28 @@ func isPlain(line string, functions map[string]bool) bool {
 	if strings.ContainsAny(line, "$;`") || strings.HasSuffix(line, "\\") || strings.HasSuffix(line, "|") {
 		return false
 	}
-	// The rest must close what it opens, and hold no operator outside quotes.
-	// A raw argument may hold anything.
-	rest := line
-	if at, end := rawArgument(line, 0); at >= 0 {
-		if end != len(line) {
-			return isPlain(line[:at]+"x"+line[end:], functions)
+	// Raw arguments may hold anything. The rest must close what it opens, and
+	// hold no operator outside quotes.
+	var rest strings.Builder
+	from := 0
+	for {
+		at, end := rawArgument(line, from)
+		if at < 0 {
+			break
 		}
-		rest = line[:at]
+		rest.WriteString(line[from:at])
+		from = end
 	}
-	quote, depth := byte(0), 0
-	for i := 0; i < len(rest); i++ {
-		switch c := rest[i]; {
+	rest.WriteString(line[from:])
+	return isClosed(rest.String())
+}
+
+// isClosed reports whether a line has no quote left open, and no operator of a
+// shell but bars.
+func isClosed(line string) bool {
+	quote := byte(0)
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
 		case quote == '\'' && c != '\'', quote == '"' && c != '"' && c != '\\':
 		case c == '\\':
 			i++
@@ -78,17 +88,11 @@ func isPlain(line string, functions map[string]bool) bool {
 			quote = 0
 		case c == '\'' || c == '"':
 			quote = c
-		case c == '&' || c == '<' || c == '>' || strings.HasPrefix(rest[i:], "||"):
+		case strings.IndexByte("&<>()", c) >= 0, strings.HasPrefix(line[i:], "||"):
 			return false
-		case c == '(':
-			depth++
-		case c == ')':
-			if depth--; depth < 0 {
-				return false
-			}
 		}
 	}
-	return quote == 0 && depth == 0
+	return quote == 0
 }
 
 // rewrite takes plain lines aside and quotes raw arguments.
@@ -151,10 +155,31 @@ func quoteAfter(line string, quote byte) byte {
 	return quote
 }
 
-// withoutComment cuts an unquoted comment that begins a word.
+// withoutComment cuts an unquoted comment that begins a word. In a raw argument
+// there is none.
 func withoutComment(line string) string {
+	from := 0
+	for {
+		at, end := rawArgument(line, from)
+		if at < 0 {
+			break
+		}
+		if i := comment(line[:at], from); i >= 0 {
+			return strings.TrimRight(line[:i], " \t")
+		}
+		from = end
+	}
+	if i := comment(line, from); i >= 0 {
+		return strings.TrimRight(line[:i], " \t")
+	}
+	return line
+}
+
+// comment finds where one begins, at or after byte from, which is outside
+// quotes; or -1.
+func comment(line string, from int) int {
 	quote := byte(0)
-	for i := 0; i < len(line); i++ {
+	for i := from; i < len(line); i++ {
 		switch c := line[i]; {
 		case quote == '\'' && c != '\'', quote == '"' && c != '"' && c != '\\':
 		case c == '\\':
@@ -163,11 +188,11 @@ func withoutComment(line string) string {
 			quote = 0
 		case c == '\'' || c == '"':
 			quote = c
-		case c == '#' && i > 0 && (line[i-1] == ' ' || line[i-1] == '\t'):
-			return strings.TrimRight(line[:i], " \t")
+		case c == '#' && i > 0 && isBlank(line[i-1]):
+			return i
 		}
 	}
-	return line
+	return -1
 }
 
 // quoteRaw puts every raw argument of a line in double quotes, in which $name
@@ -181,7 +206,7 @@ func quoteRaw(line string) (string, []segment) {
 		if at < 0 {
 			break
 		}
-		out.WriteString(line[from:at])
+		columns = escapeUntil(&out, line, from, at, columns)
 		out.WriteByte('"')
 		columns = append(columns, segment{out.Len() + 1, at + 1})
 		for i := at; i < end; i++ {
@@ -197,9 +222,44 @@ func quoteRaw(line string) (string, []segment) {
 		columns = append(columns, segment{out.Len() + 1, end + 1})
 		from = end
 	}
-	out.WriteString(line[from:])
+	columns = escapeUntil(&out, line, from, len(line), columns)
 	return out.String(), columns
 }
+
+// escapeUntil writes line[from:to], which begins outside quotes. Behind a bar
+// `until` is the filter: with a backslash the grammar does not take it for the
+// beginning of a loop.
+func escapeUntil(out *strings.Builder, line string, from, to int, columns []segment) []segment {
+	quote := byte(0)
+	for i := from; i < to; i++ {
+		c := line[i]
+		switch {
+		case quote == '\'' && c != '\'', quote == '"' && c != '"' && c != '\\':
+		case c == '\\' && i+1 < to:
+			out.WriteByte(c)
+			i++
+		case quote != 0:
+			quote = 0
+		case c == '\'' || c == '"':
+			quote = c
+		case c == '|':
+			word := i + 1
+			for word < to && isBlank(line[word]) {
+				word++
+			}
+			if after, ok := strings.CutPrefix(line[word:to], "until"); ok && (after == "" || isBlank(after[0])) {
+				out.WriteString(line[i:word])
+				out.WriteByte('\\')
+				columns = append(columns, segment{out.Len() + 1, word + 1})
+				i = word
+			}
+		}
+		out.WriteByte(line[i])
+	}
+	return columns
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 func isNameStart(c byte) bool {
 	return c == '_' || c == '{' || c|0x20 >= 'a' && c|0x20 <= 'z'
@@ -256,23 +316,29 @@ func rawArgument(line string, from int) (start, end int) {
 			text := line[word:i]
 			raw := false
 			switch {
-			case option && strings.HasPrefix(text, "-"):
+			case option && isOption(text):
 				raw = true
-			case afterBar && isOneOf(rawFilters, text):
-				raw, option = true, true
+			case afterBar && isRawFilter(text):
+				raw, option = true, takesOptions(text)
 			case text == "as-path" || atCommand && isOneOf(rawWords, text):
 				raw, option = true, false
 			default:
 				option = false
 			}
-			if raw && (c == ' ' || c == '\t') && i >= from {
+			if raw && (c == ' ' || c == '\t') {
 				at := i
 				for at < len(line) && (line[at] == ' ' || line[at] == '\t') {
 					at++
 				}
-				if at < len(line) && !(option && strings.HasPrefix(line[at:], "-")) && line[at] != '\'' && line[at] != '"' && line[at] != '|' && line[at] != ';' {
+				if at < len(line) && !(option && isOption(wordAt(line, at))) && line[at] != '\'' && line[at] != '"' && line[at] != '|' && line[at] != ';' {
 					if end := rawEnd(line, at, depth > 0); end > at {
-						return at, end
+						if at >= from {
+							return at, end
+						}
+						// One that was found before: nothing in it means anything.
+						i, word = end-1, -1
+						atCommand, afterBar, option = false, false, false
+						continue
 					}
 				}
 			}
@@ -294,6 +360,15 @@ func rawArgument(line string, from int) (start, end int) {
 		}
 	}
 	return -1, -1
+}
+
+// wordAt is the unquoted word that starts at byte at.
+func wordAt(line string, at int) string {
+	end := at
+	for end < len(line) && !isBlank(line[end]) && line[end] != '|' {
+		end++
+	}
+	return line[at:end]
 }
 
 // rawEnd is where a raw argument that starts at byte at ends: before a bar,

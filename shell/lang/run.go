@@ -177,10 +177,11 @@ func (r *Runner) exec(ctx context.Context, args []string) error {
 		// `eval` may make words of its own; a plain line has none.
 		args = strings.Fields(line)
 	default:
-		line, starts = joinWords(args, starts)
-		if isOneOf(filterWords, args[0]) {
+		var piped bool
+		if args[0], piped = strings.CutPrefix(args[0], pipedMark); piped {
 			in = hc.Stdin
 		}
+		line, starts = joinWords(args, starts)
 	}
 	switch args[0] {
 	case "expect":

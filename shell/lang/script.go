@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"mvdan.cc/sh/v3/syntax"
 )
@@ -40,7 +41,7 @@ type Script struct {
 // what the grammar does not know, or a construct that is refused (status 2).
 func Parse(name string, source []byte) (*Script, error) {
 	text := string(source)
-	if i := strings.IndexAny(text, "\x00"+barMark+ourMark+plainMark); i >= 0 {
+	if i := invalidByte(text); i >= 0 {
 		line := 1 + strings.Count(text[:i], "\n")
 		return nil, &Error{name, line, i - strings.LastIndexByte(text[:i], '\n'), "Invalid byte in script", 2}
 	}
@@ -65,6 +66,18 @@ func Parse(name string, source []byte) (*Script, error) {
 		return true
 	})
 	return s, nil
+}
+
+// invalidByte finds what no command may hold: NUL and other control bytes, what
+// is not UTF-8, and the marks; or -1.
+func invalidByte(text string) int {
+	for i, r := range text {
+		if r == utf8.RuneError && !strings.HasPrefix(text[i:], "\ufffd") || r < ' ' && !strings.ContainsRune("\t\r\n", r) || r == 0x7f ||
+			strings.ContainsRune(marks, r) {
+			return i
+		}
+	}
+	return -1
 }
 
 func (s *Script) parseError(err error) error {
@@ -171,10 +184,15 @@ func (s *Script) joinFilters(file *syntax.File) {
 			return
 		}
 		join(b.X)
-		command, ok1 := b.X.Cmd.(*syntax.CallExpr)
-		filter, ok2 := b.Y.Cmd.(*syntax.CallExpr)
-		if !ok1 || !ok2 || b.X.Negated || b.Y.Negated || len(command.Args) == 0 || len(filter.Args) == 0 ||
-			len(command.Assigns)+len(filter.Assigns) > 0 || !s.isOurs(command) || !isOneOf(filterWords, filter.Args[0].Lit()) {
+		filter, ok := b.Y.Cmd.(*syntax.CallExpr)
+		if !ok || b.Y.Negated || len(filter.Args) == 0 || len(filter.Assigns) > 0 || !s.isFilterName(filter.Args[0]) {
+			return
+		}
+		command, ok := b.X.Cmd.(*syntax.CallExpr)
+		if !ok || b.X.Negated || len(command.Args) == 0 || len(command.Assigns) > 0 || !s.isOurs(command) {
+			name := filter.Args[0]
+			filter.Args[0] = &syntax.Word{Parts: []syntax.WordPart{&syntax.Lit{ValuePos: name.Pos(), ValueEnd: name.End(),
+				Value: pipedMark + static(name)}}}
 			return
 		}
 		bar := &syntax.Word{Parts: []syntax.WordPart{&syntax.Lit{ValuePos: b.OpPos, ValueEnd: b.OpPos, Value: barMark}}}
@@ -192,8 +210,40 @@ func (s *Script) joinFilters(file *syntax.File) {
 // isOurs reports whether a call is a command for Exec and no builtin, function
 // or filter.
 func (s *Script) isOurs(c *syntax.CallExpr) bool {
-	name := c.Args[0].Lit()
+	name := static(c.Args[0])
 	return name != "" && !isOneOf(builtins, name) && !isOneOf(filterWords, name) && !s.functions[name]
+}
+
+// static is the text of a word in which nothing expands; "" of others.
+func static(w *syntax.Word) string {
+	var b strings.Builder
+	for _, p := range w.Parts {
+		switch p := p.(type) {
+		case *syntax.Lit:
+			b.WriteString(unescaped(p.Value))
+		case *syntax.SglQuoted:
+			if p.Dollar {
+				return ""
+			}
+			b.WriteString(p.Value)
+		case *syntax.DblQuoted:
+			inner := static(&syntax.Word{Parts: p.Parts})
+			if p.Dollar || inner == "" && len(p.Parts) > 0 {
+				return ""
+			}
+			b.WriteString(inner)
+		default:
+			return ""
+		}
+	}
+	return b.String()
+}
+
+// isFilterName reports whether a word behind a bar is a filter and not a builtin
+// or function, which go first where the filter is abbreviated.
+func (s *Script) isFilterName(w *syntax.Word) bool {
+	name := strings.TrimPrefix(w.Lit(), `\`) // of \until, see quoteRaw
+	return isOneOf(filterWords, name) || isFilter(name) && !isOneOf(builtins, name) && !s.functions[name]
 }
 
 // countDepth lets every function count how deep it is nested.

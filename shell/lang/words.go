@@ -1,6 +1,9 @@
 package lang
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Words that stand for something the text cannot contain: private runes, which
 // Parse refuses in a source.
@@ -8,7 +11,10 @@ const (
 	barMark   = "\ue001" // a bar between a command and its filter, as a word of the command
 	ourMark   = "\ue002" // before a command of ours that is named like a builtin
 	plainMark = "\ue003" // a plain line: followed by its number
+	pipedMark = "\ue004" // before a filter that reads a pipe
 )
+
+const marks = barMark + ourMark + plainMark + pipedMark
 
 // depthVariable counts nested function calls. It is set at the start of every
 // function, local to it.
@@ -32,5 +38,40 @@ var rawWords = []string{"as-path", "find", "expect"}
 // filterWords may follow a bar.
 var filterWords = append([]string{"count", "first", "last", "sort", "columns", "no-header", "uniq", "json", "no-more", "save",
 	"append"}, rawFilters...)
+
+// isFilter reports whether a word names a filter, whole or abbreviated: whether
+// it may be abbreviated, who runs the line decides.
+func isFilter(word string) bool {
+	return word != "" && slices.ContainsFunc(filterWords, func(f string) bool { return strings.HasPrefix(f, word) })
+}
+
+// isRawFilter likewise, where it can be only one that takes a regular expression.
+func isRawFilter(word string) bool { return isOneOf(rawFilters, onlyFilter(word)) }
+
+// takesOptions: before the regular expression.
+func takesOptions(filter string) bool {
+	f := onlyFilter(filter)
+	return f == "include" || f == "exclude"
+}
+
+func isOption(word string) bool { return word == "-i" || word == "-q" }
+
+// onlyFilter is the filter that a word names, whole or abbreviated; "" if there
+// is none, or several.
+func onlyFilter(word string) string {
+	if isOneOf(filterWords, word) || word == "" {
+		return word
+	}
+	found := ""
+	for _, f := range filterWords {
+		if strings.HasPrefix(f, word) {
+			if found != "" {
+				return ""
+			}
+			found = f
+		}
+	}
+	return found
+}
 
 func isOneOf(list []string, word string) bool { return slices.Contains(list, word) }
