@@ -25,10 +25,11 @@ type Appender struct {
 	back    bool      // the clock was set back before the open block
 	number  uint64    // of the open block, or the next one
 	sealed  []sealed
-	busy    bool // a worker has the client, or it waits for one
-	gap     Gap  // since the last block was begun; Messages is 0: none
-	gapTold bool // Archive.gapped has the client
-	before  *Gap // the gap before the open block
+	busy    bool  // a worker has the client, or it waits for one
+	gap     Gap   // since the last block was begun; Messages is 0: none
+	gapTold bool  // Archive.gapped has the client
+	ended   []Gap // gaps that are over and were not told
+	before  *Gap  // the gap before the open block
 
 	codings map[codingKey]coding // of the worker that has the client
 }
@@ -123,7 +124,9 @@ func (p *Appender) begin(back bool) {
 	p.back = back
 	if p.gap.Messages > 0 {
 		g := p.gap
+		g.Open = false
 		p.before = &g
+		p.ended = append(p.ended, g)
 		p.gap = Gap{}
 	}
 	p.a.opened(p)

@@ -42,8 +42,8 @@ type Archive struct {
 	work      sync.Cond // ready has something, or closing
 	appenders map[uint32]*Appender
 	ready     []*Appender
-	open      []openBlock // in the order in which they were begun
-	gapped    map[*Appender]*Gap
+	open      []openBlock        // in the order in which they were begun
+	gapped    map[*Appender]bool // that the gap is open was told
 	closing   bool
 
 	events      chan eventMessage
@@ -75,7 +75,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 		return nil, err
 	}
 	a := &Archive{
-		o: o, run: o.now().UnixNano(), appenders: make(map[uint32]*Appender), gapped: make(map[*Appender]*Gap),
+		o: o, run: o.now().UnixNano(), appenders: make(map[uint32]*Appender), gapped: make(map[*Appender]bool),
 		events: make(chan eventMessage, 4096), stop: make(chan struct{}), flushing: make(chan struct{}), flusherDone: make(chan struct{}),
 	}
 	a.work.L = &a.mu
@@ -205,7 +205,7 @@ func (a *Archive) opened(p *Appender) {
 func (a *Archive) gapBegins(p *Appender) {
 	a.gaps.Add(1)
 	a.mu.Lock()
-	a.gapped[p] = nil
+	a.gapped[p] = false
 	a.mu.Unlock()
 }
 
@@ -251,9 +251,9 @@ func (a *Archive) flushOld(before time.Time) {
 // tellGaps tells OnGap of gaps that began and ended, and stores gaps after which nothing came.
 func (a *Archive) tellGaps() {
 	a.mu.Lock()
-	list := make(map[*Appender]*Gap, len(a.gapped))
-	for p, g := range a.gapped {
-		list[p] = g
+	list := make(map[*Appender]bool, len(a.gapped))
+	for p, told := range a.gapped {
+		list[p] = told
 	}
 	a.mu.Unlock()
 	for p, told := range list {
@@ -261,30 +261,25 @@ func (a *Archive) tellGaps() {
 		if p.gap.Messages > 0 && a.used.Load() < a.o.QueueBytes/2 {
 			p.sealGap()
 		}
-		g, open := p.gap, p.gap.Messages > 0
-		if !open {
-			p.gapTold = false
-			if g.Messages = 0; p.before != nil {
-				g = *p.before
-			} else if n := len(p.sealed); n > 0 && p.sealed[n-1].gap != nil {
-				g = *p.sealed[n-1].gap
-			}
-		}
-		p.mu.Unlock()
+		now, ended, open := p.gap, p.ended, p.gap.Messages > 0
+		p.ended, p.gapTold = nil, open
+		told = told && len(ended) == 0
 		a.mu.Lock()
 		if open {
-			c := g
-			a.gapped[p] = &c
+			a.gapped[p] = true
 		} else {
 			delete(a.gapped, p)
-			if g.Messages == 0 && told != nil {
-				g = *told // its block is stored already
-			}
-			g.Open = false
 		}
 		a.mu.Unlock()
-		if a.o.OnGap != nil && (!open || told == nil) {
+		p.mu.Unlock()
+		if a.o.OnGap == nil {
+			continue
+		}
+		for _, g := range ended {
 			a.o.OnGap(g)
+		}
+		if open && !told {
+			a.o.OnGap(now)
 		}
 	}
 }

@@ -29,7 +29,7 @@ type Options struct {
 	// End-of-RIB came; 0 is 10 minutes, as in the live tables.
 	Grace time.Duration
 
-	// OnGap, if not nil, is told of a gap when it begins (Open) and when it has ended; OnTrouble, when storing begins to
+	// OnGap, if not nil, is told of a gap when it begins (Open) and when it has ended, of a short one when it has ended alone; OnTrouble, when storing begins to
 	// fail, and with nil when it goes on. Neither may wait for the archive.
 	OnGap     func(Gap)
 	OnTrouble func(error)
