@@ -119,8 +119,8 @@ func (g *generator) peer(p, version int) *stream {
 		binary.LittleEndian.PutUint16(s.recs[at:], uint16(len(s.recs)-at-2))
 		n := 0
 		for i := int(set) * perSet; i < min(int(set+1)*perSet, len(g.prefixes)); i++ {
-			if r.Uint32()%100 < 5 {
-				continue
+			if (uint64(p)<<32|uint64(i))*0x9e3779b97f4a7c15>>32%20 == 0 {
+				continue // this peer does not have it
 			}
 			k := g.prefixes[i]
 			s.keys = append(s.keys, byte(k), byte(k>>32), byte(k>>24), byte(k>>16), byte(k>>8))
@@ -451,5 +451,159 @@ func BenchmarkEmpty(b *testing.B) {
 		runtime.ReadMemStats(&m1)
 		b.ReportMetric(float64(m1.HeapAlloc-m0.HeapAlloc)/n, "B/table")
 		runtime.KeepAlive(s)
+	}
+}
+
+// BenchmarkRounds announces full tables ten times over, each time with all attributes changed, while sweeps run in the background. It fails when
+// the memory afterwards, when the background has had its time, is more than 1.1 times what it was after the first time. most-x-RSS is the most it was
+// meanwhile: what is announced during a sweep is only swept by the next.
+func BenchmarkRounds(b *testing.B) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	b.ReportAllocs()
+	peers, prefixes, rounds := benchSize("RIB_PEERS", 10), benchSize("RIB_PREFIXES", 1_050_000), 10
+	for range b.N {
+		g := newGenerator(prefixes)
+		g.peer(0, 0)
+		base := rss()
+		s := testStore(b, Options{})
+		w := s.NewWriter()
+		tables := make([]*Table, peers)
+		var before int64
+		var spent time.Duration
+		routes, most := 0, 0.0
+		for round := range rounds + 1 {
+			for p := range peers {
+				st := g.peer(p, round)
+				if round == 0 {
+					tables[p] = s.NewTable(Owner{Peer: uint32(p), Family: bgp.IPv4Unicast}, false)
+				}
+				from := cpu()
+				n := st.load(w, tables[p], benchNow.Add(time.Duration(round)*time.Hour))
+				if round > 0 {
+					spent += cpu() - from
+					routes += n
+				}
+			}
+			if now := rss() - base; round == 0 {
+				before = now
+			} else {
+				most = max(most, float64(now)/float64(before))
+			}
+		}
+		for range 2 {
+			if _, err := s.Sweep(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		after := float64(rss()-base) / float64(before)
+		b.ReportMetric(after, "x-RSS")
+		b.ReportMetric(most, "most-x-RSS")
+		st := s.Stats()
+		b.ReportMetric(float64(spent.Nanoseconds())/float64(routes), "ns/change")
+		b.ReportMetric(float64(st.Sweeps), "sweeps")
+		b.ReportMetric(float64(st.Throttled), "throttled")
+		b.ReportMetric(float64(before)/float64(st.Routes), "B/route-before")
+		b.Logf("%d sets in the end", st.AttributeSets)
+		runtime.KeepAlive(g)
+		if after > 1.1 {
+			b.Fatalf("%.2f times the memory: %+v", after, st)
+		}
+	}
+}
+
+// BenchmarkFamilies loads each kind of table: two peers that announce the same keys, of a size natural to the family.
+func BenchmarkFamilies(b *testing.B) {
+	for _, f := range []struct {
+		name    string
+		family  bgp.Family
+		keys    int
+		addPath int
+		key     func(i uint32) []byte
+	}{
+		{"ipv4", bgp.IPv4Unicast, 200_000, 0, func(i uint32) []byte { return key4(24, i<<8) }},
+		{"ipv4-add-path-4", bgp.IPv4Unicast, 100_000, 4, func(i uint32) []byte { return key4(24, i<<8) }},
+		{"ipv4-labeled", bgp.IPv4Labeled, 200_000, 0, func(i uint32) []byte { return key4(24, i<<8) }},
+		{"ipv6", bgp.IPv6Unicast, 200_000, 0, func(i uint32) []byte {
+			return binary.BigEndian.AppendUint32([]byte{48, 0x20, 1}, i)
+		}},
+		{"ipv4-vpn", bgp.IPv4VPN, 200_000, 0, func(i uint32) []byte {
+			return append([]byte{24, 0, 0, 0xfd, 0xe8, 0, 0, byte(i % 3), byte(i % 251)}, byte(i>>16), byte(i>>8), byte(i))
+		}},
+		{"ipv6-vpn", bgp.IPv6VPN, 200_000, 0, func(i uint32) []byte {
+			return binary.BigEndian.AppendUint32([]byte{48, 0, 0, 0xfd, 0xe8, 0, 0, 0, byte(i % 251), 0x20, 1}, i)
+		}},
+		{"evpn", bgp.L2VPNEVPN, 200_000, 0, func(i uint32) []byte {
+			k := append([]byte{2, 25, 0, 1, 10, 0, 0, 1, 0, byte(i % 200)}, 0, 0, 0, 0, 48, 2, 0)
+			return binary.BigEndian.AppendUint32(k, i)
+		}},
+		{"flowspec", bgp.IPv4FlowSpec, 100_000, 0, func(i uint32) []byte {
+			return append([]byte{1, 24, byte(i >> 16), byte(i >> 8), byte(i), 3, 0x81, 6, 5, 0x91}, byte(i), byte(i>>8))
+		}},
+		{"unknown", bgp.Family{AFI: 9999, SAFI: 99}, 100_000, 0, func(i uint32) []byte {
+			return binary.BigEndian.AppendUint32(make([]byte, 28), i)
+		}},
+	} {
+		b.Run(f.name, func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			b.ReportAllocs()
+			for range b.N {
+				keys, recs := make([][]byte, f.keys), make([][]byte, f.keys/5)
+				for i := range keys {
+					keys[i] = f.key(uint32(i))
+				}
+				for i := range recs {
+					recs[i] = appendRecord(nil, uint64(i))
+				}
+				r := rand.New(rand.NewPCG(1, 1))
+				s := testStore(b, Options{})
+				w := s.NewWriter()
+				paths := max(f.addPath, 1)
+				var spent time.Duration
+				for p := range uint32(2) {
+					r.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+					t := s.NewTable(Owner{Peer: p, Family: f.family}, f.addPath > 0)
+					from := cpu()
+					for i, k := range keys {
+						for path := range paths {
+							w.Announce(t, k, uint32(path), recs[(i+path)/5%len(recs)], benchNow)
+						}
+					}
+					w.Flush()
+					spent += cpu() - from
+				}
+				st := s.Stats()
+				if st.Routes != int64(2*f.keys*paths) {
+					b.Fatal(st)
+				}
+				b.ReportMetric(float64(spent.Nanoseconds())/float64(st.Routes), "load-ns/route")
+				b.ReportMetric(per(st.CellBytes, int(st.Routes)), "cell-B/route")
+				b.ReportMetric(per(st.DictionaryBytes, int(st.Prefixes)), "dict-B/prefix")
+				b.ReportMetric(timed(20000, func() {
+					for range 20000 {
+						q := Query{Family: f.family, Match: Exact, Key: keys[r.IntN(len(keys))]}
+						if err := s.Query(b.Context(), q, func([]Route) error { return nil }); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})/1000, "exact-us")
+				b.ReportMetric(timed(int(st.Routes), func() {
+					n := 0
+					if err := s.Query(b.Context(), Query{Family: f.family}, func(l []Route) error { n += len(l); return nil }); err != nil || int64(n) != st.Routes {
+						b.Fatal(n, err)
+					}
+				}), "walk-ns/route")
+				tables := s.Tables(f.family)
+				b.ReportMetric(timed(f.keys*paths, func() {
+					for _, k := range keys {
+						for path := range paths {
+							w.Withdraw(tables[0], k, uint32(path), benchNow)
+						}
+					}
+					w.Flush()
+				}), "withdraw-ns/route")
+			}
+		})
 	}
 }

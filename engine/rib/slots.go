@@ -213,8 +213,8 @@ func (x *slots) sweep(s *Store, dead func(slot uint64) bool, gone func(slot uint
 		x.merge(s, d, k)
 		x.mu.Unlock()
 		k = k&^(span-1) + span
-		if len(lost) > 0 {
-			s.tidy()
+		if s.retired.bytes.Load() >= reclaimBytes {
+			s.reclaim()
 		}
 	}
 }

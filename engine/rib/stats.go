@@ -23,6 +23,7 @@ type Stats struct {
 	Mapped          int64 // address space taken from the system, touched or not
 
 	Sweeps    int64
+	Throttled int64    // batches delayed by half a millisecond, as attributes changed faster than a sweep could free the old ones
 	Fallbacks []string // what could not be had (huge pages, memory) and what is done instead; empty when all is well
 }
 
@@ -40,6 +41,7 @@ func (s *Store) Stats() Stats {
 	resident, mapped, notes := s.mem.state()
 	st.Mapped, st.Fallbacks = mapped, notes
 	st.AttributeSets, st.Refused, st.Sweeps = s.attrs.sets.Load(), s.refused.Load(), s.sweeps.Load()
+	st.Throttled = s.throttled.Load()
 	pages := func(shard *[shards]slots) (n int64) {
 		for i := range shard {
 			shard[i].mu.Lock()

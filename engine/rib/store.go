@@ -67,13 +67,15 @@ type Store struct {
 	famMu    sync.Mutex
 	families atomic.Pointer[map[bgp.Family]*family] // replaced, never changed
 
-	refused atomic.Int64
-	guessed atomic.Int64 // bytes of dense tables that were made in the hope that they fill up
+	refused   atomic.Int64
+	throttled atomic.Int64 // batches that waited for a sweep
+	guessed   atomic.Int64 // bytes of dense tables that were made in the hope that they fill up
 
 	// What makes a sweep worth while: how many routes went away or changed since the last one, and what it left behind.
 	departed atomic.Int64
 	sweepMu  sync.Mutex // one sweep at a time
 	goal     sweepGoal
+	helped   atomic.Pointer[sweeper] // the sweep that walks, if one does
 	sweeps   atomic.Int64
 	freed    atomic.Int64 // sweeps that freed records: numbers of records remembered from before may mean others now
 

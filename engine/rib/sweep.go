@@ -2,6 +2,8 @@ package rib
 
 import (
 	"context"
+	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -24,12 +26,13 @@ type sweepGoal struct {
 }
 
 const (
-	sweepBytes   = 8 << 20 // records made since the last sweep: at least this, and
-	sweepShare   = 8       // this part of what there is
+	sweepBytes   = 1 << 20 // records made since the last sweep: at least this, and
+	sweepShare   = 24      // this part of what there is
 	sweepIDs     = 1 << 16
 	sweepSettle  = 30 * time.Second
 	walkCells    = 1 << 14 // cells marked between looks at who else wants the guard
 	departsShare = 8
+	throttleTime = 500 * time.Microsecond
 )
 
 // setGoal is called when nothing needs sweeping.
@@ -44,7 +47,7 @@ func (s *Store) setGoal() {
 	}
 	s.goal.madeThen.Store(made)
 	s.goal.ids.Store(max(sweepIDs, held/sweepShare))
-	s.goal.departed.Store(max(sweepIDs/4, s.attrs.sets.Load()/(2*sweepShare)))
+	s.goal.departed.Store(max(sweepIDs/16, s.attrs.sets.Load()/(2*sweepShare)))
 }
 
 // wakeSweep starts a sweep in the background when it is worth while.
@@ -62,6 +65,15 @@ func (s *Store) wakeNow() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
+	}
+}
+
+// throttle delays a writer that makes records faster than the sweep that runs can free them: by then twice what makes a sweep worth while. Where
+// the sweep gets a processor of its own this does not happen. No lock is held.
+func (s *Store) throttle() {
+	if s.goal.running.Load() && s.attrs.arena.grown.Load() > 2*s.goal.bytes.Load() && s.departed.Load() >= s.goal.departed.Load() {
+		s.throttled.Add(1)
+		time.Sleep(throttleTime)
 	}
 }
 
@@ -135,6 +147,15 @@ type sweeper struct {
 	families []*family // whose numbers are marked
 	walked   bool
 	found    Swept
+
+	mu   sync.Mutex // guards what is to be walked: the sweep walks, and writers help
+	work []sweepWork
+	from uint64 // in work[0]: the first key that is not walked
+}
+
+type sweepWork struct {
+	t *Table
+	m *marks // nil in a family that is younger than the sweep: its numbers are not swept
 }
 
 // begin puts the marks in place.
@@ -180,21 +201,72 @@ func (w *sweeper) end() {
 func (w *sweeper) walk(ctx context.Context) error {
 	s := w.s
 	for _, f := range *s.families.Load() {
-		m := f.dict.marks.Load() // nil in a family that is younger than the sweep: its numbers are not swept
+		m := f.dict.marks.Load()
 		for _, t := range f.snapshot(nil) {
 			t.settle()
-			for from, more := uint64(0), true; more; {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				s.guard.RLock()
-				from, more = w.mark(t, m, from)
-				s.guard.RUnlock()
-			}
+			w.work = append(w.work, sweepWork{t, m})
 		}
 	}
-	w.walked = true
+	s.helped.Store(w)
+	defer s.helped.Store(nil)
+	for {
+		c, from, to := w.claim(false)
+		if c.t == nil {
+			break
+		}
+		for more := true; more; {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			s.guard.RLock()
+			from, more = w.mark(c.t, c.m, from, to)
+			s.guard.RUnlock()
+		}
+	}
+	s.guard.Lock() // writers help with the guard held: they have done what they claimed
+	w.walked = !s.closed
+	s.guard.Unlock()
 	return nil
+}
+
+// claim takes a part of the walk: some pages of a dense table, or a whole tree; of these a writer only takes small ones.
+func (w *sweeper) claim(help bool) (c sweepWork, from, to uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.work) > 0 {
+		c = w.work[0]
+		r := c.t.root.Load()
+		switch {
+		case r == nil:
+		case r.isDense():
+			// Pages that are added behind what is there now hold nothing that is not marked by its writer.
+			if from = w.from; from>>blockShift < uint64(len(r.dense)) {
+				w.from += walkCells
+				return c, from, w.from
+			}
+		case help && c.t.Len() > walkCells:
+			return sweepWork{}, 0, 0
+		default:
+			w.work, w.from = w.work[1:], 0
+			return c, 0, math.MaxUint64
+		}
+		w.work, w.from = w.work[1:], 0
+	}
+	return sweepWork{}, 0, 0
+}
+
+// help does a part of the walk of a sweep that runs, for a writer that makes records faster than sweeps free them: so what a sweep finds
+// does not grow without bound when everything changes all the time. The guard is held.
+func (s *Store) help() {
+	w := s.helped.Load()
+	if w == nil || s.attrs.arena.grown.Load() < s.goal.bytes.Load() {
+		return
+	}
+	if c, from, to := w.claim(true); c.t != nil {
+		for more := true; more; {
+			from, more = w.mark(c.t, c.m, from, to)
+		}
+	}
 }
 
 // settle undoes the guess that a table would fill up, and what became of tables that were full once. While a table grows it is left alone.
@@ -232,8 +304,8 @@ func (t *Table) settle() {
 	}
 }
 
-// mark marks what some cells of a table hold. m may be nil.
-func (w *sweeper) mark(t *Table, m *marks, from uint64) (next uint64, more bool) {
+// mark marks what some cells of a table hold, from a key on and up to another.
+func (w *sweeper) mark(t *Table, m *marks, from, to uint64) (next uint64, more bool) {
 	s := w.s
 	r := t.root.Load()
 	if r == nil || s.closed {
@@ -259,7 +331,7 @@ func (w *sweeper) mark(t *Table, m *marks, from uint64) (next uint64, more bool)
 		return next, more
 	}
 	last := uint32(0)
-	for i := int(from >> blockShift); i < len(r.dense); i++ {
+	for i := int(from >> blockShift); i < len(r.dense) && uint64(i)<<blockShift < to; i++ {
 		n := atomic.LoadUint32(&r.dense[i])
 		if n == 0 {
 			continue

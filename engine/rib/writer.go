@@ -190,11 +190,13 @@ func (w *Writer) Flush() {
 		}
 		if departed > 0 {
 			s.departed.Add(departed)
+			s.help()
 		}
 	}
 	s.guard.RUnlock()
 	s.tidy()
 	s.wakeSweep()
+	s.throttle()
 	if w.Hook != nil {
 		w.tell(b)
 	}
