@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+
+	"bmp/proto/filter"
 )
 
 // Kind is the sort of thing that happened.
@@ -52,18 +54,19 @@ type Event struct {
 	Client  uint32         // ID; 0 when it concerns no client
 	Address netip.AddrPort // of the client; invalid when it concerns none, and Address.Port() is 0 for a dialled host not yet known
 	Peer    uint32         // ID on that client; 0 when it concerns no peer
-	Text    string         // what happened, without the place: "UP", "DOWN (remote closed)", "Peer 10.0.0.2 AS65002 DOWN (hold timer expired)"
+	Text    string         // what happened, without the place, as it came: "UP", "DOWN (remote closed)", "Peer 10.0.0.2 AS65002 DOWN (hold timer expired)"
 	Console bool           // is a line on consoles, in the log file and in `show log`
 	Live    bool           // is counted, and sent to those who follow the client
 	Data    any            // Message: *client.Message; Route: *client.RouteChange; otherwise nil
 }
 
 // Line is the console line without its time: "BMP-1111-ADJCHANGE: Client 10.1.0.1:22011 UP". Station is what the
-// station is called in it: its first port.
+// station is called in it: its first port. Text may hold words of a router; control characters in them are written out
+// (\x1b), so that no router can forge a line of a log or steer a terminal.
 func (e Event) Line(station string) string {
 	tag := e.Kind.Tag()
 	if tag == "" {
-		return e.Text
+		return string(filter.Clean([]byte(e.Text)))
 	}
 	b := make([]byte, 0, 96)
 	b = append(b, "BMP-"...)
@@ -77,7 +80,7 @@ func (e Event) Line(station string) string {
 		b = append(b, ' ')
 	}
 	b = append(b, e.Text...)
-	return string(b)
+	return string(filter.Clean(b))
 }
 
 // ConsoleLine is Line with the local time in brackets before it, milliseconds, in the zone of loc (nil: local).
@@ -89,9 +92,4 @@ func (e Event) ConsoleLine(station string, loc *time.Location) string {
 		t = t.Local()
 	}
 	return t.Format("[15:04:05.000] ") + e.Line(station)
-}
-
-// LogLine is Line with an RFC 3339 time before it, as in a log file.
-func (e Event) LogLine(station string) string {
-	return e.Time.Local().Format("2006-01-02T15:04:05.000Z07:00 ") + e.Line(station)
 }

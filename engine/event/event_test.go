@@ -19,6 +19,9 @@ func TestLines(t *testing.T) {
 		{Event{Kind: Adjacency, Address: router, Text: "DOWN (remote closed)"}, "[05:14:09.900] BMP-1111-ADJCHANGE: Client 10.1.0.1:22011 DOWN (remote closed)"},
 		{Event{Kind: PeerChange, Address: netip.MustParseAddrPort("[2001:db8::1]:9"), Text: "Peer 10.0.0.2 AS65002 UP"},
 			"[05:14:09.900] BMP-1111-PEERCHANGE: Client [2001:db8::1]:9 Peer 10.0.0.2 AS65002 UP"},
+		{Event{Kind: Adjacency, Address: router, Text: "DOWN (terminated: \x1b[2J\n[05:14:10.000] Listening on port 1)"},
+			`[05:14:09.900] BMP-1111-ADJCHANGE: Client 10.1.0.1:22011 DOWN (terminated: \x1b[2J\x0a[05:14:10.000] Listening on port 1)`},
+		{Event{Kind: Station, Text: "a\nb"}, `[05:14:09.900] a\x0ab`},
 		{Event{Kind: Admin, Text: "clear client 1 (uid 0)"}, "[05:14:09.900] BMP-1111-ADMIN: clear client 1 (uid 0)"},
 	} {
 		x.e.Time = at
