@@ -2,7 +2,6 @@ package client
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 
 	"bmp/engine/event"
@@ -62,13 +61,11 @@ func (s *Session) codingOf(m *bmp.RouteMonitoring, rebuild *table) coding {
 	c.stateless = true
 	for code, v := range m.Capabilities() {
 		switch code {
-		case 65: // RFC 6793
+		case bgp.CapFourOctetAS:
 			c.said = 4
-		case 69: // RFC 7911: AFI 2, SAFI 1, send/receive 1
-			for ; len(v) >= 4; v = v[4:] {
-				if v[3] != 0 {
-					c.addPath = c.addPath.With(bgp.Family{AFI: binary.BigEndian.Uint16(v), SAFI: v[2]})
-				}
+		case bgp.CapAddPath:
+			for f := range bgp.AddPathModes(v) {
+				c.addPath = c.addPath.With(f)
 			}
 		}
 	}

@@ -131,8 +131,8 @@ func AttrName(code uint8) string {
 // ErrorClass is what RFC 7606 has a speaker do about a malformed UPDATE. The larger class wins.
 type ErrorClass uint8
 
-// The classes of RFC 7606, Section 2. SessionReset stands for both "AFI/SAFI disable" and "session reset"; a station
-// resets nothing, it counts the message and leaves its routes alone.
+// The classes of RFC 7606, Section 2. SessionReset stands for both "AFI/SAFI disable" and "session reset": whoever holds
+// routes resets nothing, and takes those that can be read out of the message as withdrawn.
 const (
 	AttributeDiscard ErrorClass = 1 + iota
 	TreatAsWithdraw

@@ -50,7 +50,7 @@ func recordAggregator(rec []byte) (as uint32, ip []byte) {
 		return 0, v
 	}
 	as, ip = asNumber(v, w), v[w:]
-	if v4, ok := FindAttr(rec, AttrAS4Aggregator); ok && as == 23456 && len(v4) == 8 {
+	if v4, ok := FindAttr(rec, AttrAS4Aggregator); ok && as == asTrans && len(v4) == 8 {
 		as, ip = asNumber(v4, 4), v4[4:]
 	}
 	return as, ip

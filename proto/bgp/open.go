@@ -3,6 +3,7 @@ package bgp
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -185,12 +186,12 @@ func (o *Open) Families() []Family {
 func (o *Open) AddPath(f Family) AddPathMode {
 	var mode AddPathMode
 	for _, c := range o.Capabilities {
-		if c.Code != CapAddPath || len(c.Value)%4 != 0 {
+		if c.Code != CapAddPath {
 			continue
 		}
-		for t := range slices.Chunk(c.Value, 4) {
-			if (Family{binary.BigEndian.Uint16(t), t[2]}) == f {
-				mode = AddPathMode(t[3])
+		for g, m := range AddPathModes(c.Value) {
+			if g == f {
+				mode = m
 			}
 		}
 	}
@@ -200,16 +201,35 @@ func (o *Open) AddPath(f Family) AddPathMode {
 func (o *Open) addPathFamilies() []Family {
 	var out []Family
 	for _, c := range o.Capabilities {
-		if c.Code != CapAddPath || len(c.Value)%4 != 0 {
+		if c.Code != CapAddPath {
 			continue
 		}
-		for t := range slices.Chunk(c.Value, 4) {
-			if f := (Family{binary.BigEndian.Uint16(t), t[2]}); !slices.Contains(out, f) {
+		for f := range AddPathModes(c.Value) {
+			if !slices.Contains(out, f) {
 				out = append(out, f)
 			}
 		}
 	}
 	return out
+}
+
+// AddPathModes yields the families of an ADD-PATH capability with their modes, RFC 7911, Section 4: AFI 2, SAFI 1, mode 1.
+// Other modes than the three are ignored, as that says; a value of another length yields nothing.
+func AddPathModes(capability []byte) iter.Seq2[Family, AddPathMode] {
+	return func(yield func(Family, AddPathMode) bool) {
+		if len(capability)%4 != 0 {
+			return
+		}
+		for t := range slices.Chunk(capability, 4) {
+			mode := AddPathMode(t[3])
+			if mode < AddPathReceive || mode > AddPathBoth {
+				continue
+			}
+			if !yield(Family{binary.BigEndian.Uint16(t), t[2]}, mode) {
+				return
+			}
+		}
+	}
 }
 
 // HasAS4 reports the 4-octet AS number capability, RFC 6793.

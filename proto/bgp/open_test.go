@@ -159,6 +159,8 @@ func TestAddPathNegotiation(t *testing.T) {
 		{AddPathReceive, AddPathReceive, false, false, true},
 		{0, AddPathBoth, false, false, false},
 		{AddPathBoth, 0, false, false, true},
+		{7, AddPathBoth, false, false, false}, // no mode of RFC 7911
+		{AddPathBoth, 255, false, false, true},
 	} {
 		sent, received := addPathOpen(map[Family]AddPathMode{IPv6VPN: test.sent}), addPathOpen(map[Family]AddPathMode{IPv6VPN: test.received})
 		in, out, loc := AddPathIn(sent, received), AddPathOut(sent, received), AddPathListed(sent)

@@ -210,7 +210,7 @@ func parseNextHop(v []byte) (global, linkLocal netip.Addr) {
 // the path that both make (RFC 6793, Section 4.2.3), which is the only case that allocates.
 func recordPath(rec []byte) (path []byte, w int) {
 	w = width(RecordAS4(rec))
-	var as4, aggregator []byte
+	var as4, aggregator, as4Aggregator []byte
 	it := attrs{rest: RecordAttrs(rec)}
 	for it.next() {
 		switch it.code {
@@ -220,9 +220,15 @@ func recordPath(rec []byte) (path []byte, w int) {
 			as4 = it.value
 		case AttrAggregator:
 			aggregator = it.value
+		case AttrAS4Aggregator:
+			as4Aggregator = it.value
 		}
 	}
-	if w == 4 || len(as4) == 0 || len(aggregator) == 6 && binary.BigEndian.Uint16(aggregator) != asTrans {
+	if w == 4 || len(as4) == 0 {
+		return path, w
+	}
+	// Both aggregators, and the old one is no AS_TRANS: a 2-octet speaker has aggregated anew and passed the AS4 ones on.
+	if as4Aggregator != nil && len(aggregator) == 6 && binary.BigEndian.Uint16(aggregator) != asTrans {
 		return path, w
 	}
 	return mergeAS4(path, as4), 4

@@ -138,7 +138,8 @@ func TestASPathText(t *testing.T) {
 		{"as4 path longer than the path is ignored", false, "40 02 04 02 01 fde9" + "c0 11 0a 02 02 fa56ea00 fa56ea01", "65001", 65001},
 		{"as4 path with a confederation before it", false, "40 02 08 03 01 fdea 02 01 5ba0" + "c0 11 06 02 01 fa56ea00", "(65002) 4200000000", 4200000000},
 		{"as4 path and a set", false, "40 02 0c 02 02 fde9 5ba0 01 02 fdfc 5ba0" + "c0 11 10 02 01 fa56ea00 01 02 0000fdfc fa56ea01", "65001 4200000000 {65020,4200000001}", 0},
-		{"as4 path ignored for the aggregator", false, "40 02 04 02 01 5ba0" + "c0 07 06 fde9 0a000001" + "c0 11 06 02 01 fa56ea00", "23456", 23456},
+		{"as4 path ignored for the aggregator", false, "40 02 04 02 01 5ba0" + "c0 07 06 fde9 0a000001" + "c0 11 06 02 01 fa56ea00" + "c0 12 08 fa56ea00 0a000001", "23456", 23456},
+		{"as4 path counts where the aggregator fits two octets", false, "40 02 04 02 01 5ba0" + "c0 07 06 fde9 0a000001" + "c0 11 06 02 01 fa56ea00", "4200000000", 4200000000},
 		{"as4 path counts with AS_TRANS for aggregator", false, "40 02 04 02 01 5ba0" + "c0 07 06 5ba0 0a000001" + "c0 11 06 02 01 fa56ea00", "4200000000", 4200000000},
 		{"as4 path of a 4-octet speaker is ignored", true, path4 + "c0 11 06 02 01 fa56ea00", "65001", 65001},
 	} {

@@ -47,7 +47,7 @@ type Update struct {
 	EoRFamily Family
 
 	// Malformed is nil for a well-formed UPDATE; else what is wrong with it, by RFC 7606, the worst if there is more.
-	// It points into the Update and is overwritten by the next Parse. With TreatAsWithdraw the routes of Sections are
+	// It points into the Update and is overwritten by the next Parse. From TreatAsWithdraw on the routes of Sections are
 	// withdrawn, whatever they say; with AttributeDiscard AppendRecord leaves the bad attributes out.
 	Malformed *AttrError
 
