@@ -29,5 +29,5 @@
 //	client.labelMu, Budget.mu, ring.mu, the route store's locks, event.Bus.mu, State.mu
 //
 // Two clients are never locked at once. No lock is held while something is written to a socket or a file, but for the
-// line that gives an ID away.
+// lines of the state file that say to whom an ID belongs.
 package engine

@@ -25,12 +25,23 @@ import (
 //	gone 3
 //
 // A line is written before its ID is used. It reaches the disk within about a second (Sync): a killed station loses
-// none, a power cut at most those of the last second.
+// none, a power cut at most those of the last second. A line that a full disk cut short is taken back before the next
+// is written: with another behind it, nobody could read the file again.
 type State struct {
 	mu    sync.Mutex
-	file  *os.File // nil without a state folder
+	file  stateFile // nil without a state folder
+	size  int64     // of the whole lines in it
+	torn  bool      // there is more in it than those
 	next  uint32
 	dirty bool
+}
+
+// stateFile is the part of an *os.File that is used, so that a test can make it fail.
+type stateFile interface {
+	WriteString(s string) (n int, err error)
+	Truncate(size int64) error
+	Sync() error
+	Close() error
 }
 
 // stateVersion is the first line of the file.
@@ -80,7 +91,7 @@ func OpenState(dir string) (*State, map[uint32]client.Identity, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("state folder: %w", err)
 	}
-	s.file = f
+	s.file, s.size = f, int64(b.Len())
 	return s, known, nil
 }
 
@@ -192,9 +203,20 @@ func (s *State) write(line string) error {
 	if s.file == nil {
 		return nil
 	}
+	if s.torn {
+		if err := s.file.Truncate(s.size); err != nil {
+			return err
+		}
+		s.torn = false
+	}
 	s.dirty = true
-	_, err := s.file.WriteString(line)
-	return err
+	n, err := s.file.WriteString(line)
+	if err != nil {
+		s.torn = n > 0
+		return err
+	}
+	s.size += int64(n)
+	return nil
 }
 
 // Sync brings what was written to the disk.

@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+
+	"bmp/engine/client"
+)
+
+// fullDisk is a state file on a disk with room for so many bytes.
+type fullDisk struct {
+	stateFile
+	room int
+}
+
+func (f *fullDisk) WriteString(s string) (int, error) {
+	if len(s) <= f.room {
+		f.room -= len(s)
+		return f.stateFile.WriteString(s)
+	}
+	n, err := f.stateFile.WriteString(s[:f.room])
+	f.room = 0
+	return n, errors.Join(err, errors.New("no space left on device"))
+}
+
+// TestFullDiskLeavesAReadableState has a line cut short by a full disk, and another written once there is room again.
+func TestFullDiskLeavesAReadableState(t *testing.T) {
+	dir := t.TempDir()
+	s, _, err := OpenState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	router := func(name string) client.Identity {
+		return client.Identity{Address: netip.MustParseAddr("10.1.0.1"), SysName: name}
+	}
+	disk := &fullDisk{stateFile: s.file, room: len(stateLine(1, router("edge1"))) + 10}
+	s.file = disk
+	if id, err := s.NewID(router("edge1")); id != 1 || err != nil {
+		t.Fatalf("ID %d, %v", id, err)
+	}
+	if id, err := s.NewID(router("edge2")); err == nil {
+		t.Fatalf("ID %d on a full disk", id)
+	}
+	disk.room = 1 << 20
+	if id, err := s.NewID(router("edge3")); id != 2 || err != nil {
+		t.Fatalf("ID %d, %v", id, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, known, err := OpenState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if len(known) != 2 || known[1] != router("edge1") || known[2] != router("edge3") || s.next != 3 {
+		t.Errorf("next %d, clients %v", s.next, known)
+	}
+}
