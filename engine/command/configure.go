@@ -53,13 +53,21 @@ func (c *call) place(err error) error {
 	return err
 }
 
-// arguments are the words after the command's own, as typed but for filters.
-func (c *call) arguments(command string) string {
-	return strings.TrimSpace(strings.TrimPrefix(c.m.Line, command))
+// arguments are the words after the command's own, as a listener is written:
+// quotes are those of the command line and gone, but for a word with blanks,
+// which a file name of a control listener may be.
+func (c *call) arguments() string {
+	words := grammar.Words(c.m.Line)[1:]
+	for i, w := range words {
+		if strings.ContainsAny(w, " \t") {
+			words[i] = `"` + w + `"`
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 func listenAt(ctx context.Context, c *call) error {
-	spec, err := listen.ParseSpec(c.arguments("listen"))
+	spec, err := listen.ParseSpec(c.arguments())
 	if err != nil {
 		return c.place(err)
 	}
@@ -102,7 +110,7 @@ func noListen(ctx context.Context, c *call) error {
 }
 
 func controlAt(ctx context.Context, c *call) error {
-	spec, err := engine.ParseControlSpec(c.arguments("control"))
+	spec, err := engine.ParseControlSpec(c.arguments())
 	if err != nil {
 		return c.place(err)
 	}

@@ -3,6 +3,7 @@ package command
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -267,6 +268,23 @@ func TestListen(t *testing.T) {
 	} else {
 		t.Logf("no right to listen on port 1: %s", out)
 	}
+}
+
+// An address in brackets, or any word in quotes, is the word it is without them.
+func TestListenWords(t *testing.T) {
+	ts := startStation(t, engine.Options{})
+	in := func(line, want string) {
+		t.Helper()
+		if out, _ := ts.typed(line); !strings.Contains(out, want) {
+			t.Errorf("%s: %swant %q", line, out, want)
+		}
+	}
+	in("listen [2001:db8::99]:1790", "% 404 Address 2001:db8::99 is not on this machine") // documentation's, nobody's
+	in("listen '[2001:db8::99]:1790' limit '3'", "% 404 Address 2001:db8::99 is not on this machine")
+	in("listen 2001:db8::99:1790", "% 503 ")
+	in("no listen [::1]:1790", "% 404 No listener '[::1]:1790'")
+	missing := filepath.Join(t.TempDir(), "no such file")
+	in("control [::1]:1790 tls '"+missing+"' key.pem", "open "+missing+": no such file")
 }
 
 // manyRoutes is a router with n routes of one peer.

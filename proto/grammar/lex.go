@@ -94,6 +94,17 @@ func lexRaw(line string, i int) word {
 	return word{text: line[i:end], start: i, end: end, quoted: true}
 }
 
+// Words are the words of a command line, without their quotes, as far as its first bar.
+func Words(line string) []string {
+	var words []string
+	for i := skipBlanks(line, 0); i < len(line) && line[i] != '|'; i = skipBlanks(line, i) {
+		w, _ := lexWord(line, i)
+		words = append(words, w.text)
+		i = w.end
+	}
+	return words
+}
+
 // Quote writes a word so that it is read back as one word, by this grammar and by a POSIX shell.
 func Quote(s string) string {
 	if s == "" {

@@ -1,6 +1,7 @@
 package grammar
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,6 +173,18 @@ func TestQuote(t *testing.T) {
 		w, open := lexWord(Quote(s), 0)
 		if open >= 0 || w.text != s || w.end != len(Quote(s)) {
 			t.Errorf("%q quoted %q reads %q", s, Quote(s), w.text)
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	for line, want := range map[string][]string{
+		"":                                 nil,
+		"  listen\t'[::1]:1790'  vrf a":    {"listen", "[::1]:1790", "vrf", "a"},
+		`control "a b"c tls | include tls`: {"control", "a bc", "tls"},
+	} {
+		if got := Words(line); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", line, got, want)
 		}
 	}
 }
