@@ -196,7 +196,7 @@ var words = map[string]string{
 	"undebug": "stop following", "no": "undo", "retention": "how long things are kept", "quirk": "say how a router codes what it does not say right",
 	"show client": "one client", "clear client": "a client", "flush client": "a client", "debug client": "a client", "undebug client": "a client",
 	"undebug all":      "everything this console follows",
-	"show client peer": "one peer", "show bgp": "routes", "show diff": "compare",
+	"show client peer": "one peer", "show client rate": "messages and bytes a second, now and lately", "show bgp": "routes", "show diff": "compare",
 	"messages": "the newest messages", "routes": "routes", "counters": "its counters",
 	"last": "how many", "since": "from a time on", "from": "from a time", "to": "to a time", "type": "of one type", "detail": "every field decoded",
 	"hex": "the bytes", "json": "as JSON", "rate": "at most so many a second",

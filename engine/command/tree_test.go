@@ -1,6 +1,7 @@
 package command
 
 import (
+	"strings"
 	"testing"
 
 	"bmp/proto/grammar"
@@ -45,6 +46,22 @@ func TestTree(t *testing.T) {
 				t.Errorf("%s: example %q leads to %s", r.ID, e, m.Command.ID)
 			}
 		}
+	}
+}
+
+// Later spellings are offered to nobody, but who has begun one is told how it goes on.
+func TestLaterSpellings(t *testing.T) {
+	tree := testTree(t)
+	for line, want := range map[string]string{
+		"show bgp router":        "(expected: CLIENT)",
+		"show bgp router 1 peer": "(expected: PEER)",
+	} {
+		if _, err := tree.Match(line, grammar.Env{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", line, err, want)
+		}
+	}
+	if _, err := tree.Match("show bgp bogus", grammar.Env{}); err == nil || strings.Contains(err.Error(), "router") {
+		t.Errorf("show bgp bogus: %v", err)
 	}
 }
 

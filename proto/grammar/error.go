@@ -90,9 +90,11 @@ func (t *Tree) expected(states []state, text func(*Kind) string) []string {
 		return append(list, s)
 	}
 	end := false
+	// Hidden commands are not offered, but to whom is in the middle of one.
+	hidden := !slices.ContainsFunc(states, func(s state) bool { return !s.hidden })
 	for i := range states {
 		s := &states[i]
-		if s.hidden {
+		if s.hidden && !hidden {
 			continue
 		}
 		end = end || s.n.accept
