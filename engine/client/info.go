@@ -120,6 +120,7 @@ type PeerStats struct {
 	IPv4, IPv6                              int // by the address of the peer; Loc-RIB peers have none
 	IBGP, EBGP                              int // by the OPENs; peers without Peer Up are in neither
 	Up, Down, Unannounced, Unmonitored      int
+	Stale                                   int // up when last heard of; not in Up
 }
 
 // SessionInfo is one session in the session log, the running one included.

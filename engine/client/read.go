@@ -126,7 +126,9 @@ func (s *PeerStats) add(p *peer, stale bool) {
 	}
 	switch p.state {
 	case PeerUp:
-		if !stale {
+		if stale {
+			s.Stale++
+		} else {
 			s.Up++
 		}
 	case PeerDown:

@@ -41,6 +41,7 @@ type peerStatsJSON struct {
 	Down        int `json:"down"`
 	Unannounced int `json:"unannounced"`
 	Unmonitored int `json:"unmonitored"`
+	Stale       int `json:"stale"`
 }
 
 type viewCountJSON struct {
@@ -204,12 +205,16 @@ func (c *call) clientText(i *client.Info) error {
 	if p.Other != 0 {
 		kinds += fmt.Sprintf(", %d of unknown type", p.Other)
 	}
+	states := fmt.Sprintf("%d up, %d down, %d unannounced, %d unmonitored", p.Up, p.Down, p.Unannounced, p.Unmonitored)
+	if p.Stale != 0 {
+		states += fmt.Sprintf(", %d stale (up when last heard of)", p.Stale)
+	}
 	err = c.block(
 		field{"Peers", strconv.Itoa(p.Total)},
 		field{"By type", kinds},
 		field{"By address", fmt.Sprintf("%d IPv4, %d IPv6", p.IPv4, p.IPv6)},
 		field{"By AS", fmt.Sprintf("%d iBGP, %d eBGP", p.IBGP, p.EBGP)},
-		field{"By state", fmt.Sprintf("%d up, %d down, %d unannounced, %d unmonitored", p.Up, p.Down, p.Unannounced, p.Unmonitored)},
+		field{"By state", states},
 	)
 	if err != nil {
 		return err
@@ -296,7 +301,7 @@ func (c *call) clientJSON(i *client.Info) clientInfoJSON {
 		FirstSeen: c.time(i.FirstSeen), LastMessage: c.time(i.LastMessage), LastMessageAge: c.since(i.LastMessage),
 		ByType: newCountsJSON(i.ByType), Malformed: i.Malformed, UpdatesIgnored: i.UpdatesIgnored, CountersSince: c.time(i.CountersSince),
 		PeerStats: peerStatsJSON{p.Total, p.Global, p.RD, p.Local, p.LocRIB, p.Other, p.IPv4, p.IPv6, p.IBGP, p.EBGP,
-			p.Up, p.Down, p.Unannounced, p.Unmonitored},
+			p.Up, p.Down, p.Unannounced, p.Unmonitored, p.Stale},
 		RoutesByView: []viewCountJSON{}, LastError: jsonString(i.LastError), LastErrorTime: c.time(i.LastErrorTime),
 		DownReason: jsonString(i.DownReason), Terminated: jsonString(i.Terminated), StaleUntil: c.time(i.StaleUntil),
 		Health: i.Health, MirrorErrored: i.MirrorErrored, MirrorLost: i.MirrorLost,

@@ -70,7 +70,6 @@ type peerDetailJSON struct {
 	Distinguisher    any              `json:"distinguisher"`
 	AdminLabel       any              `json:"admin_label"`
 	RouterTime       any              `json:"router_time"`
-	Stale            bool             `json:"stale"`
 	LocalAddress     any              `json:"local_address"`
 	LocalPort        any              `json:"local_port"`
 	RemotePort       any              `json:"remote_port"`
@@ -93,6 +92,7 @@ type peerDetailJSON struct {
 	Statistics       []statisticJSON  `json:"statistics"`
 	StatisticsTime   any              `json:"statistics_time"`
 	DownCode         any              `json:"down_code"`
+	LastDownReason   any              `json:"last_down_reason"` // down_reason, and what it was when the peer is up again
 	DownBy           any              `json:"down_by"`
 	FSMEvent         any              `json:"fsm_event"`
 	Notification     any              `json:"notification"`
@@ -126,7 +126,7 @@ func (c *call) peerText(d *client.PeerDetail) error {
 	}
 	state := d.State.String() + " for " + c.age(d.Since)
 	if d.Stale {
-		state += ", stale"
+		state = d.State.String() + " when last heard of, since " + c.clock(d.Since) + ", stale"
 	}
 	router := ""
 	if !d.RouterTime.IsZero() {
@@ -310,11 +310,11 @@ func (c *call) statisticJSON(p *client.PeerInfo, s *client.Statistic) statisticJ
 func (c *call) peerDetailJSON(d *client.PeerDetail) peerDetailJSON {
 	j := peerDetailJSON{
 		peerJSON: c.peerJSON(&d.PeerInfo), Client: d.Client, ClientName: jsonString(d.ClientName), AdminLabel: jsonString(d.AdminLabel),
-		RouterTime: c.time(d.RouterTime), Stale: d.Stale, LocalAddress: addrJSON(d.LocalAddress), Ups: d.UpCount, Downs: d.DownCount,
+		RouterTime: c.time(d.RouterTime), LocalAddress: addrJSON(d.LocalAddress), Ups: d.UpCount, Downs: d.DownCount,
 		RepeatedUps: d.RepeatedUps, LastUp: c.time(d.LastUp), LastDown: c.time(d.LastDown), LastMessage: c.time(d.LastMessage),
 		ByType: newCountsJSON(d.ByType), Malformed: d.Malformed, InfoStrings: orEmpty(d.InfoStrings), OpenError: jsonString(d.OpenError),
 		Negotiated: []comparisonJSON{}, Families: []string{}, Tables: []tableJSON{}, Statistics: []statisticJSON{},
-		StatisticsTime: c.time(d.StatisticsTime), DownBy: jsonString(d.DownBy), NotificationTime: c.time(d.NotificationTime),
+		StatisticsTime: c.time(d.StatisticsTime), LastDownReason: jsonString(d.DownReason), DownBy: jsonString(d.DownBy), NotificationTime: c.time(d.NotificationTime),
 	}
 	if d.Distinguisher != 0 {
 		j.Distinguisher = strconv.FormatUint(d.Distinguisher, 10) // 64 bits: more than a JSON number keeps

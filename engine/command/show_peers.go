@@ -35,12 +35,17 @@ type peerJSON struct {
 	Since      any            `json:"since"`
 	DownReason any            `json:"down_reason"`
 	Routes     viewRoutesJSON `json:"routes"`
+	Stale      bool           `json:"stale"` // state is what it was when it was last heard of
 }
 
 func (c *call) peerJSON(p *client.PeerInfo) peerJSON {
-	return peerJSON{ID: p.ID, Type: p.Type.String(), RD: jsonString(p.RD), Address: addrJSON(p.Address), AS: p.AS,
+	j := peerJSON{ID: p.ID, Type: p.Type.String(), RD: jsonString(p.RD), Address: addrJSON(p.Address), AS: p.AS,
 		BGPID: netip.AddrFrom4(p.BGPID).String(), State: p.State.String(), Table: jsonString(p.Table), Since: c.time(p.Since),
-		DownReason: jsonString(p.DownReason), Routes: newViewRoutesJSON(p.Routes)}
+		Routes: newViewRoutesJSON(p.Routes), Stale: p.Stale}
+	if p.State == client.PeerDown || p.State == client.PeerUnmonitored {
+		j.DownReason = jsonString(p.DownReason)
+	}
+	return j
 }
 
 // anyPeerJSON is a peer in show peers | json.
@@ -77,6 +82,9 @@ func (c *call) peerCells(p *client.PeerInfo) []string {
 	switch p.State {
 	case client.PeerUp, client.PeerUnannounced:
 		uptime = c.age(p.Since)
+		if p.Stale {
+			uptime = "-" // who would know
+		}
 	default:
 		reason = p.DownReason
 	}
@@ -142,7 +150,7 @@ func showPeers(ctx context.Context, c *call) error {
 	}
 	for _, cl := range clients {
 		for _, p := range cl.Peers() {
-			if hasState && p.State != state || hasAS && uint64(p.AS) != as || rd != "" && p.RD != rd ||
+			if hasState && (p.State != state || state == client.PeerUp && p.Stale) || hasAS && uint64(p.AS) != as || rd != "" && p.RD != rd ||
 				table != "" && p.Table != table && p.AdminLabel != table {
 				continue
 			}
