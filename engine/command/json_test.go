@@ -68,8 +68,8 @@ func TestJSONKeys(t *testing.T) {
 		{"show summary", "port, name, pid, version, uptime_seconds, clients, peers, messages, bytes, memory_bytes, routes, attribute_sets", false},
 		{"show clients", "id, address, state, uptime_seconds, peers, messages, bytes, routes, name, netns, listener", false},
 		{"show client 1", "id, address, state, sys_name, sys_descr, messages_by_type, malformed, sessions", true},
-		{"show client 1 peers", "id, type, rd, address, as, bgp_id, state, table, since, down_reason, routes", false},
-		{"show peers", "client, client_name, id, type, rd, address, as, bgp_id, state, table, since, down_reason, routes", false},
+		{"show client 1 peers", "id, type, rd, address, as, bgp_id, state, table, since, down_reason, routes, stale", false},
+		{"show peers", "client, client_name, id, type, rd, address, as, bgp_id, state, table, since, down_reason, routes, stale", false},
 		{"show client 1 messages", "time, router_time, type, peer, view, summary, announced, withdrawn, bytes", false},
 		{"show client 1 messages detail", "time, router_time, type, peer, view, summary, announced, withdrawn, bytes, routes, body", false},
 		{"show client 1 messages hex", "time, router_time, type, peer, view, summary, announced, withdrawn, bytes, hex", false},
@@ -224,6 +224,9 @@ func TestJSONValues(t *testing.T) {
 	doc := ts.asked("show clients | json")
 	if at(t, doc, 0, "state") != "down" || at(t, doc, 0, "uptime_seconds") != nil {
 		t.Errorf("a client that is down: %v", doc)
+	}
+	if stale := at(t, ts.asked("show client 1 peers | json"), 0, "stale"); stale != true {
+		t.Errorf("its peers are not stale: %v", stale)
 	}
 	if stale := at(t, ts.asked("show bgp 203.0.113.0/24 stale | json"), 0, "stale"); stale != true {
 		t.Errorf("its routes are not stale: %v", stale)
