@@ -279,8 +279,8 @@ func TestListenWords(t *testing.T) {
 			t.Errorf("%s: %swant %q", line, out, want)
 		}
 	}
-	in("listen [2001:db8::99]:1790", "% 404 Address 2001:db8::99 is not on this machine") // documentation's, nobody's
-	in("listen '[2001:db8::99]:1790' limit '3'", "% 404 Address 2001:db8::99 is not on this machine")
+	in("listen [2001:db8::99]:1790", "% 400 Address 2001:db8::99 is not on this machine") // documentation's, nobody's
+	in("listen '[2001:db8::99]:1790' limit '3'", "% 400 Address 2001:db8::99 is not on this machine")
 	in("listen 2001:db8::99:1790", "% 503 ")
 	in("no listen [::1]:1790", "% 404 No listener '[::1]:1790'")
 	missing := filepath.Join(t.TempDir(), "no such file")
