@@ -32,10 +32,13 @@ func (s *Session) apply(f bmp.Frame) {
 	var p *peer
 	if m != nil {
 		if h := m.Peer(); h != nil {
-			p = s.peerOf(h)
-			p.counts[t]++
-			p.last = s.now
-			s.mark.peer, s.mark.view = p.id, h.View()
+			if p = s.peerOf(h); p != nil {
+				p.counts[t]++
+				p.last = s.now
+				s.mark.peer, s.mark.view = p.id, h.View()
+			} else if err == nil {
+				err = errTooManyPeers
+			}
 		}
 		// A message whose body is malformed changes nothing but the counters: what was read of it before the fault is
 		// not to be trusted more than the rest.
@@ -87,7 +90,12 @@ func (s *Session) dispatch(m bmp.Message, p *peer) {
 // turns, and to find a peer in the map costs as much as to apply a route.
 const recentPeers = 16
 
-// peerOf finds the peer of a header, or makes one that is unannounced.
+// maxPeers bounds the peers of one client: more than any router has, and what a stream of garbage can cost.
+const maxPeers = 1 << 16
+
+var errTooManyPeers = fmt.Errorf("peer not kept: there are %d", maxPeers)
+
+// peerOf finds the peer of a header, or makes one that is unannounced; nil where there is no room for one more.
 func (s *Session) peerOf(h *bmp.PerPeerHeader) *peer {
 	k := keyOf(h)
 	place := &s.recent[(h.AS^uint32(h.BGPID[3])^uint32(h.Distinguisher))%recentPeers]
@@ -96,10 +104,35 @@ func (s *Session) peerOf(h *bmp.PerPeerHeader) *peer {
 	}
 	p := s.client.byKey[k]
 	if p == nil {
+		if len(s.client.byID) >= maxPeers && !s.forgetDownPeer() {
+			return nil
+		}
 		p = s.client.addPeer(k, h, s.now)
 	}
 	*place = p
 	return p
+}
+
+// forgetDownPeer makes room for a peer: the one that is down for longest goes. It is false where none is down. It looks
+// at all peers, so it does that once a second at most while there is nothing to be had.
+func (s *Session) forgetDownPeer() bool {
+	if s.now < s.crowded {
+		return false
+	}
+	var oldest *peer
+	for _, p := range s.client.byID {
+		if (p.state == PeerDown || p.state == PeerUnmonitored) && (oldest == nil || p.since < oldest.since) {
+			oldest = p
+		}
+	}
+	if oldest == nil {
+		s.crowded = s.now + int64(time.Second)
+		return false
+	}
+	s.flush()
+	s.client.dropPeer(oldest)
+	clear(s.recent[:])
+	return true
 }
 
 // note counts a health finding, and tells the console of those that the operator must not miss.
@@ -150,7 +183,7 @@ func (s *Session) bad(p *peer, class bgp.ErrorClass, at int, reason string) {
 
 func (s *Session) initiation(m *bmp.Initiation) {
 	c := s.client
-	name := m.SysName()
+	name := shortText(m.SysName())
 	if c.initiated && name != c.identity.SysName {
 		s.noteHere(IdentityCollision, nil, 0, func() string {
 			return fmt.Sprintf("a second Initiation names %q, the first %q", name, c.identity.SysName)
@@ -161,11 +194,11 @@ func (s *Session) initiation(m *bmp.Initiation) {
 		c.name.Store(&name)
 	}
 	c.initiated = true
-	c.sysDescr = m.SysDescr()
+	c.sysDescr = shortText(m.SysDescr())
 	c.initText = nil
 	for _, t := range m.TLVs {
 		if t.Type == bmp.InitString && !t.Enterprise && len(c.initText) < 16 {
-			c.initText = append(c.initText, t.Text())
+			c.initText = append(c.initText, shortText(t.Text()))
 		}
 	}
 }
@@ -177,7 +210,7 @@ func (s *Session) termination(m *bmp.Termination) {
 		c.ended = r.String()
 	}
 	if text := m.Text(); text != "" {
-		c.ended += ": " + text
+		c.ended += ": " + shortText(text)
 	}
 }
 
@@ -320,10 +353,10 @@ func (s *Session) peerUp(m *bmp.PeerUp, p *peer) {
 	p.eorMissed = false
 	p.sent, p.received, p.moreOpens = bytes.Clone(m.SentOpen), bytes.Clone(m.ReceivedOpen), nil
 	p.localAddr, p.localPort, p.remotePort = m.LocalAddress, m.LocalPort, m.RemotePort
-	p.table, p.admin, p.strings = tableName(m), m.AdminLabel(), nil
+	p.table, p.admin, p.strings = tableName(m), shortText(m.AdminLabel()), nil
 	for _, t := range m.TLVs {
 		if t.Type == bmp.PeerString && !t.Enterprise && len(p.strings) < 16 {
-			p.strings = append(p.strings, t.Text())
+			p.strings = append(p.strings, shortText(t.Text()))
 		}
 	}
 	p.relabel(h)
@@ -383,7 +416,7 @@ func (s *Session) peerDown(m *bmp.PeerDown, p *peer) {
 		s.emptyPeer(p)
 	}
 	p.session = s.number
-	p.downTime, p.downCode, p.downReason = s.now, m.Reason, downText(m)
+	p.downTime, p.downCode, p.downReason = s.now, m.Reason, shortText(downText(m))
 	p.fsmEvent, p.notification = m.FSMEvent, bytes.Clone(m.Notification)
 	state := PeerDown
 	if m.Reason == bmp.DownUnmonitored {

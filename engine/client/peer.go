@@ -234,9 +234,9 @@ func (p *peer) hasOpens(sent, received []byte) bool {
 // "A7.inet.0" (RFC 9069, Section 4.4 has a TLV for it since).
 func tableName(m *bmp.PeerUp) string {
 	if name := m.TableName(); name != "" {
-		return name
+		return shortText(name)
 	}
-	text := m.Text()
+	text := shortText(m.Text())
 	if i := strings.LastIndexByte(text, '.'); i > 0 && i < len(text)-1 && strings.Trim(text[i+1:], "0123456789") == "" &&
 		!strings.ContainsAny(text, " \t\r\n") && strings.Trim(text, "0123456789.") != "" {
 		return text

@@ -58,6 +58,7 @@ type Session struct {
 	due        due
 	bulk       bulk
 	badLines   badLines
+	crowded    int64 // until then there is no room for another peer
 
 	// Scratch of the UPDATE being applied.
 	frame    bmp.Frame
@@ -145,7 +146,7 @@ func (s *Session) Serve(attach func(Hello) (*Client, error)) (end End) {
 	hello := Hello{Session: s, Time: s.time}
 	if m, err := s.parser.Parse(f); err == nil {
 		if init, ok := m.(*bmp.Initiation); ok {
-			hello.Initiation, hello.SysName = true, init.SysName()
+			hello.Initiation, hello.SysName = true, shortText(init.SysName())
 		}
 	}
 	c, err := attach(hello)
@@ -307,7 +308,6 @@ func (s *Session) end(e End, err error) {
 // why tells in words why the session ended.
 func (s *Session) why(err error) (reason string, framing *bmp.FramingError) {
 	var cut *bmp.TruncatedError
-	var op *net.OpError
 	if p := s.reason.Load(); p != nil {
 		return *p, nil
 	}
@@ -319,23 +319,34 @@ func (s *Session) why(err error) (reason string, framing *bmp.FramingError) {
 	case errors.As(err, &framing):
 		return framing.Error(), framing
 	case errors.As(err, &cut):
-		reason = fmt.Sprintf("remote closed within a message at offset %d", cut.Offset)
+		what := "remote closed"
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			what = readError(err)
+		}
+		reason = fmt.Sprintf("%s within a message at offset %d", what, cut.Offset)
 	case errors.Is(err, io.EOF):
 		if ended != "" {
 			return ended, nil
 		}
 		return "remote closed", nil
-	case errors.As(err, &op):
-		reason = op.Err.Error()
-		var sys *os.SyscallError
-		if errors.As(err, &sys) {
-			reason = sys.Err.Error()
-		}
 	default:
-		reason = err.Error()
+		reason = readError(err)
 	}
 	if ended != "" {
 		return ended + ", " + reason, nil
 	}
 	return reason, nil
+}
+
+// readError is why a connection could not be read, in the kernel's words without the addresses: they are known.
+func readError(err error) string {
+	var sys *os.SyscallError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &sys):
+		return sys.Err.Error()
+	case errors.As(err, &op):
+		return op.Err.Error()
+	}
+	return err.Error()
 }

@@ -12,6 +12,9 @@ import (
 // maxStats bounds the statistics kept of a peer; a router has about forty, per family some more.
 const maxStats = 512
 
+// maxStatBytes is how much of a statistic's value is kept: a counter or gauge has at most 11 bytes.
+const maxStatBytes = 64
+
 // settled is how long a peer's routes must have been quiet for the router's count of them to be compared with ours.
 const settled = 2 * time.Second
 
@@ -34,16 +37,17 @@ func (s *Session) statistics(m *bmp.StatisticsReport, p *peer) {
 }
 
 func (p *peer) keepStat(x *bmp.Stat, v bmp.View, f bgp.Family, now int64) {
+	raw := x.Raw[:min(len(x.Raw), maxStatBytes)]
 	for i := range p.stats {
 		y := &p.stats[i]
 		if y.typ == x.Type && y.view == v && y.family == f && y.ent == x.Enterprise && y.pen == x.PEN {
-			y.raw, y.time = append(y.raw[:0], x.Raw...), now
+			y.raw, y.time = append(y.raw[:0], raw...), now
 			return
 		}
 	}
 	if len(p.stats) < maxStats {
 		p.stats = append(p.stats, stat{
-			typ: x.Type, ent: x.Enterprise, pen: x.PEN, view: v, family: f, time: now, raw: bytes.Clone(x.Raw),
+			typ: x.Type, ent: x.Enterprise, pen: x.PEN, view: v, family: f, time: now, raw: bytes.Clone(raw),
 		})
 	}
 }
