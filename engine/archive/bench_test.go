@@ -4,10 +4,12 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
+	"bmp/proto/bgp"
 	"bmp/proto/bmp"
 	"bmp/proto/bmptest"
 )
@@ -145,4 +147,180 @@ func BenchmarkCodec(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkIngest is all that the archive costs: Append, packing, and the embedded server's writing.
+func BenchmarkIngest(b *testing.B) {
+	messages, routes := synthetic(rand.New(rand.NewPCG(1, 1)), 10, 20_000, 50_000)
+	raw := 0
+	for _, m := range messages {
+		raw += len(m)
+	}
+	a := open(b, Options{})
+	p := a.Client(1)
+	b.ReportAllocs()
+	b.SetBytes(int64(raw))
+	start := cpu()
+	for b.Loop() {
+		now := time.Now()
+		offset := int64(0)
+		for _, m := range messages {
+			for !p.Append(&Entry{Time: now, Offset: offset, Raw: m, Context: bgp.Context{AS4: true}}) {
+				<-time.After(time.Millisecond) // faster than the disk: wait, to measure all of it
+			}
+			offset += int64(len(m))
+		}
+		syncArchive(b, a, 1)
+	}
+	b.ReportMetric((cpu()-start).Seconds()*1e6/float64(b.N)/float64(routes), "CPU-s/Mroutes")
+	b.ReportMetric(float64(a.rawBytes.Load())/float64(a.packedBytes.Load()), "ratio")
+	if st, err := a.Stats(bg); err == nil {
+		b.ReportMetric(float64(st.Raw)/float64(st.Bytes), "ratio-on-disk")
+	}
+}
+
+// BenchmarkAppend is what the session goroutine pays for a message.
+func BenchmarkAppend(b *testing.B) {
+	messages, _ := synthetic(rand.New(rand.NewPCG(1, 1)), 10, 1000, 1000)
+	a := open(b, Options{QueueBytes: 1 << 30})
+	p := a.Client(1)
+	b.ReportAllocs()
+	i := 0
+	e := Entry{Time: time.Now()}
+	for b.Loop() {
+		e.Raw = messages[i%len(messages)]
+		p.Append(&e)
+		i++
+	}
+}
+
+// BenchmarkFind looks for one peer's minute in 1 GiB of messages of a day.
+func BenchmarkFind(b *testing.B) {
+	messages, _ := synthetic(rand.New(rand.NewPCG(1, 1)), 100, 100, 200_000)
+	a := open(b, Options{})
+	p := a.Client(1)
+	at := time.Now().Add(-24 * time.Hour)
+	begin := at
+	total := 0
+	for total < 1<<30 {
+		for _, m := range messages {
+			for !p.Append(&Entry{Time: at, Raw: m, Context: bgp.Context{AS4: true}}) {
+				<-time.After(time.Millisecond)
+			}
+			at = at.Add(5 * time.Millisecond)
+			total += len(m)
+		}
+	}
+	syncArchive(b, a, 1)
+	span := at.Sub(begin)
+	var h bmp.PerPeerHeader
+	peerHeader(messages[50], &h)
+	key := PeerKeyOf(&h)
+	rng := rand.New(rand.NewPCG(1, 2))
+	b.ReportAllocs()
+	found := 0
+	for b.Loop() {
+		from := begin.Add(time.Duration(rng.Int64N(int64(span - time.Minute))))
+		if _, err := a.Messages(bg, 1, Query{From: from, To: from.Add(time.Minute), Peer: &key}, func(*Message) error { found++; return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(found)/float64(b.N), "messages")
+}
+
+// day makes the archive of one day of 100 peers, 200 updates a second in all, blocks of a second each.
+func day(b *testing.B) (a *Archive, peers []PeerKey, prefixes [][]byte, begin time.Time) {
+	messages, _ := synthetic(rand.New(rand.NewPCG(1, 1)), 100, 2000, 400_000)
+	a = open(b, Options{})
+	p := a.Client(1)
+	begin = time.Now().Add(-25 * time.Hour)
+	at := begin
+	p.Begin(SessionRecord{Time: at})
+	dump := 100*2000/3 + 300
+	var u bgp.Update
+	seen := map[PeerKey]bool{}
+	put := func(m []byte) {
+		for !p.Append(&Entry{Time: at, Raw: m, Context: bgp.Context{AS4: true}}) {
+			<-time.After(time.Millisecond)
+		}
+	}
+	for i, m := range messages[:min(dump, len(messages))] {
+		put(m)
+		at = at.Add(time.Millisecond)
+		var h bmp.PerPeerHeader
+		if peerHeader(m, &h) && !seen[PeerKeyOf(&h)] {
+			seen[PeerKeyOf(&h)] = true
+			peers = append(peers, PeerKeyOf(&h))
+		}
+		if i%97 == 0 && len(m) > 70 && messageType(m) == bmp.RouteMonitoringType && u.Parse(m[48:], bgp.Context{AS4: true}) == nil && len(u.NLRI) > 0 {
+			it := bgp.SplitNLRI(bgp.IPv4Unicast, false, false, u.NLRI)
+			it.Next()
+			prefixes = append(prefixes, append([]byte(nil), it.Key...))
+		}
+	}
+	updates := messages[len(messages)-390_000:]
+	k := 0
+	for range 86_400 {
+		for range 200 {
+			put(updates[k%len(updates)])
+			k++
+			at = at.Add(5 * time.Millisecond)
+		}
+		p.mu.Lock()
+		p.seal()
+		p.mu.Unlock()
+	}
+	syncArchive(b, a, 1)
+	return a, peers, prefixes, begin
+}
+
+// BenchmarkDay asks about random times of a day.
+func BenchmarkDay(b *testing.B) {
+	start := cpu()
+	a, peers, prefixes, begin := day(b)
+	st, _ := a.Stats(bg)
+	b.Logf("made with %s CPU: %d blocks, %d MiB raw, ratio %.2f packed, %.2f on disk, index %d MiB", (cpu() - start).Round(time.Second), st.Blocks, st.Raw>>20,
+		st.Ratio(), float64(st.Raw)/float64(st.Bytes+st.Index), st.Index>>20)
+	rng := rand.New(rand.NewPCG(1, 2))
+	random := func() time.Time { return begin.Add(time.Hour + time.Duration(rng.Int64N(int64(23*time.Hour)))) }
+	b.Run("prefix", func(b *testing.B) {
+		b.ReportAllocs()
+		var times []time.Duration
+		for b.Loop() {
+			t := time.Now()
+			h, err := a.At(bg, 1, Want{Family: bgp.IPv4Unicast, Key: prefixes[rng.IntN(len(prefixes))]}, random())
+			if err != nil || len(h.Routes) == 0 || h.Incomplete {
+				b.Fatal(len(h.Routes), h.Incomplete, err)
+			}
+			times = append(times, time.Since(t))
+		}
+		slices.Sort(times)
+		b.ReportMetric(float64(times[len(times)/2].Milliseconds()), "median-ms")
+	})
+	b.Run("history", func(b *testing.B) {
+		n := 0
+		for b.Loop() {
+			if _, err := a.History(bg, 1, Want{Family: bgp.IPv4Unicast, Key: prefixes[rng.IntN(len(prefixes))]}, begin.Add(time.Hour), random(), func(*Change) error { n++; return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(n)/float64(b.N), "changes")
+	})
+	b.Run("peer", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := a.At(bg, 1, Want{Peers: peers[:1]}, random()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	if err := a.Checkpoint(bg, 1, begin.Add(12*time.Hour), peers[:1]); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("peer-with-checkpoint-an-hour-before", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := a.At(bg, 1, Want{Peers: peers[:1]}, begin.Add(13*time.Hour)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -446,32 +446,17 @@ func (c *catalog) newest(ctx context.Context, client uint32) (last *info, err er
 	return last, err
 }
 
-// setBack says whether the clock was set back while a client's blocks were written.
-func (c *catalog) setBack(ctx context.Context, client uint32) (bool, error) {
-	x, err := c.load(ctx, client)
-	if err != nil {
-		return false, err
-	}
-	defer x.mu.Unlock()
-	for _, s := range x.segments {
-		if s.sums.flags&flagBack != 0 {
-			return true, nil
+// between is the first and the last block of a client with something of a time; first is 0 if there is none. What was
+// appended but is not stored is not among them.
+func (c *catalog) between(ctx context.Context, client uint32, from, to int64) (first, last uint64, err error) {
+	err = c.back(ctx, client, func(s *segment) bool { return s.to < from || s.from > to }, func(i *info) bool {
+		if i.last >= from && i.first <= to {
+			first = i.seq
+			last = max(last, i.seq)
 		}
-	}
-	// Between runs, too: the segments' times would fall.
-	last := int64(-1 << 63)
-	for _, s := range x.segments {
-		if s.to < last-int64(time.Hour) {
-			return true, nil
-		}
-		last = s.to
-	}
-	for _, i := range x.pending {
-		if i.flags&flagBack != 0 || i.last < last-int64(time.Hour) {
-			return true, nil
-		}
-	}
-	return false, nil
+		return true
+	})
+	return first, last, err
 }
 
 // fetch calls f with the records of blocks, which are in the order of the stream. Blocks that are no longer kept are left

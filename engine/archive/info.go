@@ -167,11 +167,14 @@ func (i *info) state() bool { return i.flags&flagState != 0 }
 
 // scanner finds out what an info says of a block. It is for one goroutine.
 type scanner struct {
-	hashes   []uint64
-	peers    map[PeerKey]uint16
-	touched  map[uint16]struct{}
-	last     [34]byte // the header of the peer met last
-	lastHash uint16
+	hashes  []uint64
+	peers   map[PeerKey]uint16
+	touched map[uint16]struct{}
+	near    [64]struct { // headers met in this block, with how their UPDATEs were read
+		header [34]byte
+		coding coding
+		ok     bool
+	}
 	update   bgp.Update
 	nlri     bgp.NLRI
 	sections []bgp.Section
@@ -202,10 +205,9 @@ func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding) {
 	if len(s.peers) > 100_000 {
 		clear(s.peers)
 	}
-	s.last = [34]byte{0xff}
+	s.forget()
 	i.first, i.last = 0, 0
 	var r record
-	lastCoding := coding{}
 	for b := block; len(b) > 0; {
 		b, _ = nextRecord(b, &r)
 		if i.count == 0 || r.arrival < i.first {
@@ -220,6 +222,7 @@ func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding) {
 			if r.kind == SessionStart {
 				i.flags |= flagSession
 				clear(codings)
+				s.forget()
 			}
 			continue
 		}
@@ -229,8 +232,9 @@ func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding) {
 			continue
 		}
 		now := coding{r.addPath, r.flags&recordAS4 != 0}
-		fresh := [34]byte(p) != s.last || now != lastCoding
-		if fresh {
+		typ := messageType(r.raw)
+		near := &s.near[(p[25]^p[24]<<3^p[29]^p[28]^p[33]^p[1]>>2^p[9])%64]
+		if !near.ok || near.header != [34]byte(p) || near.coding != now {
 			var h bmp.PerPeerHeader
 			peerHeader(r.raw, &h)
 			key := PeerKeyOf(&h)
@@ -240,8 +244,7 @@ func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding) {
 				s.peers[key] = hash
 			}
 			s.touched[hash] = struct{}{}
-			s.last, s.lastHash, lastCoding = [34]byte(p), hash, now
-			if messageType(r.raw) == bmp.RouteMonitoringType {
+			if typ == bmp.RouteMonitoringType {
 				ck := codingKey{key, h.View()}
 				if was, ok := codings[ck]; ok && was != now {
 					i.flags |= flagRecoded
@@ -249,6 +252,7 @@ func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding) {
 					clear(codings)
 				}
 				codings[ck] = now
+				near.header, near.coding, near.ok = [34]byte(p), now, true
 			}
 		}
 		if sec := binary.BigEndian.Uint32(p[34:]); sec != 0 {
@@ -257,7 +261,7 @@ func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding) {
 			}
 			i.routerLast = max(i.routerLast, sec)
 		}
-		switch messageType(r.raw) {
+		switch typ {
 		case bmp.PeerUpType:
 			i.flags |= flagState
 			var h bmp.PerPeerHeader
@@ -265,7 +269,7 @@ func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding) {
 			for v := range bmp.View(bmp.Views) {
 				delete(codings, codingKey{PeerKeyOf(&h), v})
 			}
-			s.last = [34]byte{0xff}
+			s.forget()
 		case bmp.PeerDownType:
 			i.flags |= flagState
 		case bmp.RouteMonitoringType:
@@ -284,6 +288,13 @@ func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding) {
 		i.peers = append(i.peers, h)
 	}
 	slices.Sort(i.peers)
+}
+
+// forget has the headers looked at again.
+func (s *scanner) forget() {
+	for i := range s.near {
+		s.near[i].ok = false
+	}
 }
 
 // routes takes the keys of the routes of a Route Monitoring.

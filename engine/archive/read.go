@@ -66,22 +66,21 @@ var ErrStop = errors.New("stop")
 // Messages calls f with the records that q selects, in the order of arrival. It holds one block and what the server sends
 // ahead, at most a few MiB.
 func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*Message) error) (w Walked, err error) {
+	m := matcher{q: &q}
+	m.prepare()
 	r, err := a.newReader()
 	if err != nil {
 		return w, err
 	}
 	defer r.close()
-	start := walkFrom{time: q.From}
-	// A clock that was set back makes the stored times go back: then everything is looked at.
-	back, err := a.catalog.setBack(ctx, client)
-	if err != nil {
-		return w, err
+	start := walkFrom{seq: 1}
+	end := uint64(1<<64 - 1)
+	if !q.From.IsZero() {
+		// The index says between which blocks what is asked for lies, also where the clock was set back.
+		if start.seq, end, err = a.catalog.between(ctx, client, q.From.UnixNano(), m.to); err != nil || start.seq == 0 {
+			return w, err
+		}
 	}
-	if back {
-		start.time = time.Time{}
-	}
-	m := matcher{q: &q}
-	m.prepare()
 	var lastRun int64
 	var lastNumber uint64
 	err = a.walk(ctx, messageStream, []string{a.store.subject("msg", client)}, start, false, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
@@ -101,11 +100,8 @@ func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*
 		if g := i.gap; g != nil && len(w.Gaps) < 1000 && (q.To.IsZero() || !g.From.After(q.To)) && !g.To.Before(q.From) {
 			w.Gaps = append(w.Gaps, *g)
 		}
-		if !q.To.IsZero() && i.first > q.To.UnixNano() {
-			if !back {
-				return ErrStop
-			}
-			return nil
+		if i.seq > end {
+			return ErrStop
 		}
 		if !m.block(i) {
 			return nil

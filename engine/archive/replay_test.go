@@ -55,6 +55,9 @@ func (n *naive) replay(until time.Time, observe func(i int, ctx bgp.Context)) (h
 	var down time.Time
 	begins := map[int]time.Time{}
 	expire := func(now time.Time) {
+		if gen < 2 {
+			return
+		}
 		over := func(g int) bool { return g != gen && now.Sub(begins[g+1]) >= n.grace }
 		for _, p := range peers {
 			for _, t := range p.tables {
