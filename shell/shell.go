@@ -6,80 +6,125 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"bmp/proto/control"
 	"bmp/proto/grammar"
 	"bmp/shell/edit"
+	"bmp/shell/lang"
 )
 
 // Options of New.
 type Options struct {
-	// Client is an attached station. The shell closes it.
-	Client *control.Client
-	// Station names it in messages.
+	// Station is the one to begin with. Without a name there is none, and the
+	// shell begins detached.
 	Station Station
+	// Dial connects to it; nil: Station.Dial, and then a shell on a terminal
+	// connects again when the station goes away and comes back. A Dial of one's
+	// own is called once. event takes the lines that belong to no reply.
+	Dial func(ctx context.Context, event func(control.Line)) (*control.Client, error)
 	// Editor is where lines come from. The shell does not close it.
 	Editor edit.Editor
+	// Assistant is the one that Editor was made with; nil: none.
+	Assistant *Assistant
+	// OpenEditor makes another editor, for `terminal editor`, and closes the one
+	// in use; when it fails, that one stays. nil: there is no other.
+	OpenEditor func(kind string) (edit.Editor, error)
 	// Stderr is where errors go when nobody sits at a terminal.
 	Stderr io.Writer
-	// Terminal says that somebody does: there are prompts, errors are shown
-	// below the line they are about, and the station asks before it acts.
+	// Terminal says that somebody does: there are prompts, a pager, colour,
+	// errors are shown below the line they are about, and the station asks
+	// before it acts.
 	Terminal bool
+	// Remote says that the shell is run by the station for somebody far away:
+	// it then reads and writes no files of this machine, attaches to nothing
+	// else, and runs no scripts.
+	Remote bool
+	// History holds the lines typed, for `show history`; nil: in memory only.
+	History *edit.History
+	// RC is the file of settings and aliases that is run first; "": none.
+	RC string
+	// Env is a variable of the environment: NO_COLOR, BMP_PAGER, TERM; nil:
+	// all are unset.
+	Env func(name string) string
 }
 
-// Shell is the prompt on one station.
+// Shell reads command lines and runs them: its own words itself, all others on
+// the station it is attached to.
+//
+// One goroutine, that of Run, reads lines and runs commands. The editor asks
+// the assistant from a goroutine of its own, and each link has one that keeps
+// it connected; what they share is under mu.
 type Shell struct {
-	client   *control.Client
-	station  Station
+	o       Options
+	history typedLines
+	leave   bool
+	plain   bool // left by `terminal plain`
+	status  int  // of the last command
+	depth   int  // of sources within sources
+	rewoken chan struct{}
+	words   map[string]*word // the shell's own, by ID
+	own     *grammar.Tree    // of them
+
+	mu       sync.Mutex
 	editor   edit.Editor
-	stderr   io.Writer
-	terminal bool
-	leave    bool
-	status   int // of the last command
+	links    []*link
+	current  *link // nil: detached
+	set      settings
+	aliases  map[string]string
+	watching func(string) // events go here while a screen is being drawn
 }
 
-// Events hands what comes by itself to an editor. It is the event function for
-// the client that a shell gets, made before the shell because the connection
-// comes first.
-func Events(ed edit.Editor) func(control.Line) {
-	return func(l control.Line) {
-		switch l.Code {
-		case control.CodeEvent, control.CodeEventJSON:
-			fmt.Fprintln(ed.Async(), l.Text)
-		default:
-			fmt.Fprintf(ed.Async(), "%% %s\n", eventText(l))
-		}
-	}
-}
-
-// New returns a shell, ready to run.
+// New returns a shell that is attached to nothing yet. Run attaches it, or
+// Attach does.
 func New(o Options) *Shell {
-	return &Shell{client: o.Client, station: o.Station, editor: o.Editor, stderr: o.Stderr, terminal: o.Terminal}
+	if o.Env == nil {
+		o.Env = func(string) string { return "" }
+	}
+	if o.Stderr == nil {
+		o.Stderr = io.Discard
+	}
+	s := &Shell{o: o, editor: o.Editor, rewoken: make(chan struct{}, 1), aliases: map[string]string{}}
+	s.bindWords()
+	s.set = defaultSettings(s)
+	s.history.file = o.History
+	if o.Assistant != nil {
+		o.Assistant.shell.Store(s)
+	}
+	return s
 }
 
-// Run reads and runs lines until exit, the end of input, the end of ctx or of
-// the connection, and returns the exit status: that of the last command where
-// nobody sits at a terminal, 3 for a lost connection.
+// Attach connects to the first station. The error is a *control.Error.
+func (s *Shell) Attach(ctx context.Context) error {
+	if s.o.Station.Name == "" {
+		return nil
+	}
+	return s.attach(ctx, &link{station: s.o.Station, dial: s.o.Dial, home: true, again: s.o.Terminal && s.o.Dial == nil})
+}
+
+// Close ends all connections.
+func (s *Shell) Close() {
+	for _, l := range s.all() {
+		l.close()
+	}
+}
+
+// Run attaches, reads and runs lines until exit, the end of input, the end of
+// ctx or of a connection that cannot be made again, and returns the exit
+// status: that of the last command where nobody sits at a terminal, 3 for a
+// lost connection.
 func (s *Shell) Run(ctx context.Context) int {
-	defer s.client.Close()
-	h := control.Hello{Zone: zoneName()}
-	h.Width, _ = s.editor.Size()
-	if v, err := s.client.Hello(ctx, h); err != nil {
-		return s.fail(lost(s.station, err))
-	} else if v.Err() != nil {
-		return s.fail(v.Err())
+	defer s.Close()
+	if err := s.Attach(ctx); err != nil {
+		return PrintError(s.o.Stderr, false, err)
 	}
-	if s.terminal {
-		if _, err := s.client.Do(ctx, "terminal confirm on", nil); err != nil {
-			return s.fail(lost(s.station, err))
-		}
-	}
+	s.runRC(ctx)
 	for !s.leave {
 		line, err := s.readLine(ctx)
 		switch {
 		case err == io.EOF:
 			return s.end()
-		case errors.Is(err, edit.ErrInterrupt):
+		case errors.Is(err, edit.ErrInterrupt), errors.Is(err, errPromptChanged):
 			continue
 		case errors.Is(err, edit.ErrLineTooLong):
 			s.status = s.fail(errorf(control.CodeTooLong, "Line too long"))
@@ -87,149 +132,240 @@ func (s *Shell) Run(ctx context.Context) int {
 		case ctx.Err() != nil:
 			return control.ExitStatus(control.CodeCancelled)
 		case err != nil:
-			return s.fail(lost(s.station, err))
-		}
-		if err := s.Line(ctx, line); err != nil {
 			return s.fail(err)
+		}
+		s.Line(ctx, line)
+		if ctx.Err() != nil {
+			return control.ExitStatus(control.CodeCancelled)
 		}
 	}
 	return s.end()
 }
 
-// readLine waits for a line, or for the station to go away.
+// LeftForPlain reports whether the shell was left by `terminal plain`: the
+// console goes back to lines without an editor.
+func (s *Shell) LeftForPlain() bool { return s.plain }
+
+// errPromptChanged ends the reading of a line whose prompt is no longer true;
+// what was typed of it is kept by the editor.
+var errPromptChanged = errors.New("the prompt has changed")
+
+// readLine waits for a line, for another prompt, or for a station to go away
+// for good.
 func (s *Shell) readLine(ctx context.Context) (string, error) {
+	ed := s.ed()
+	select {
+	case <-ed.Interrupts(): // of a command that had ended already
+	default:
+	}
+	select {
+	case <-s.rewoken:
+	default:
+	}
+	if err := s.lostForGood(); err != nil {
+		return "", err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := make(chan struct{})
 	defer close(stop)
+	prompt := s.prompt()
 	go func() {
-		select {
-		case <-s.client.Done():
-			cancel(errorf(codeNoStation, "Connection to %s lost", s.station.Name))
-		case <-stop:
+		for {
+			select {
+			case <-s.rewoken:
+				if err := s.lostForGood(); err != nil {
+					cancel(err)
+				} else if s.prompt() != prompt {
+					cancel(errPromptChanged)
+				}
+			case <-stop:
+				return
+			}
 		}
 	}()
-	line, err := s.editor.ReadLine(ctx, s.prompt())
+	line, err := ed.ReadLine(ctx, prompt)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	return line, err
 }
 
+// wake makes a prompt that is being shown be looked at again. Any goroutine may
+// call it.
+func (s *Shell) wake() {
+	select {
+	case s.rewoken <- struct{}{}:
+	default:
+	}
+}
+
+// lostForGood is the error of a station that has gone and is not dialled again,
+// where it was the only one.
+func (s *Shell) lostForGood() error {
+	l := s.at()
+	if l == nil || l.again {
+		return nil
+	}
+	select {
+	case <-l.gone:
+		return errorf(codeNoStation, "Connection to %s lost", l.station.Name)
+	default:
+		return nil
+	}
+}
+
 // end is the exit status of a shell that was left.
 func (s *Shell) end() int {
-	if s.terminal {
+	if s.o.Terminal {
+		for _, l := range s.all() {
+			if n := len(l.following()); n > 0 {
+				fmt.Fprintf(s.ed().Out(), "%% %s ended\n", plural(n, "debug"))
+			}
+		}
 		return 0
 	}
 	return s.status
 }
 
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// ed is the editor in use.
+func (s *Shell) ed() edit.Editor {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.editor
+}
+
+// at is the station that commands go to; nil when detached.
+func (s *Shell) at() *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current
+}
+
+// all are the stations attached to, in the order they were.
+func (s *Shell) all() []*link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*link(nil), s.links...)
+}
+
+// tree is what lines are judged by.
+func (s *Shell) tree() *grammar.Tree {
+	if l := s.at(); l != nil {
+		if t := l.grammar(); t != nil {
+			return t
+		}
+	}
+	return s.own
+}
+
+// errors is where errors are written.
+func (s *Shell) errors() io.Writer {
+	if s.o.Terminal {
+		return s.ed().Out()
+	}
+	return s.o.Stderr
+}
+
 // fail says an error that has no line to stand below.
 func (s *Shell) fail(err error) int {
-	if s.terminal {
-		return PrintError(s.editor.Out(), false, err)
+	if set := s.settings(); s.o.Terminal && set.colored() {
+		var b strings.Builder
+		status := PrintError(&b, false, err)
+		io.WriteString(s.errors(), colorRed+strings.TrimSuffix(b.String(), "\n")+colorOff+"\n")
+		return status
 	}
-	return PrintError(s.stderr, false, err)
+	return PrintError(s.errors(), false, err)
 }
 
+// note says something that is no error to whoever sits at a terminal.
+func (s *Shell) note(format string, a ...any) {
+	if s.o.Terminal {
+		fmt.Fprintf(s.ed().Out(), format+"\n", a...)
+	}
+}
+
+// prompt says where lines go, and what they may do there.
 func (s *Shell) prompt() string {
-	if s.client.Role() == control.RoleAdmin {
-		return "bmp# "
+	l := s.at()
+	if l == nil {
+		return "bmp(detached)> "
 	}
-	return "bmp> "
+	p := "bmp"
+	if !l.home {
+		p += "[" + l.name + "]"
+	}
+	client := l.connected()
+	if client == nil {
+		return p + "(gone)> "
+	}
+	if n := len(l.following()); n > 0 {
+		p += fmt.Sprintf("(%ddbg)", n)
+	}
+	if client.Role() == control.RoleAdmin && !l.readOnly {
+		return p + "# "
+	}
+	return p + "> "
 }
 
-// Line runs one line as it was typed. What was wrong with it is said; the
-// error returned is one that ends the shell.
-func (s *Shell) Line(ctx context.Context, line string) error {
+// Line runs one line as it was typed, and says what was wrong with it.
+func (s *Shell) Line(ctx context.Context, line string) {
 	if strings.HasPrefix(line, "!") || strings.TrimSpace(line) == "" {
-		return nil
+		return
 	}
 	if err := oneLine(line); err != nil {
 		s.status = s.fail(err)
-		return nil
+		return
 	}
-	if q, ok := strings.CutSuffix(strings.TrimRight(line, " \t"), "?"); ok && s.terminal {
-		return s.help(ctx, q)
+	if len(line) > maxBatchLine {
+		s.status = s.fail(errorf(control.CodeTooLong, "Line too long: %d bytes, at most %d", len(line), maxBatchLine))
+		return
 	}
-	if w, ok := ownWords[firstWord(line)]; ok {
-		w(s, ctx, line)
-		return nil
+	s.remember(line)
+	if q, ok := strings.CutSuffix(strings.TrimRight(line, " \t"), "?"); ok && s.o.Terminal && s.asksHelp(q) {
+		s.questionMark(ctx, q)
+		return
 	}
+	ctx, stop := s.interruptible(ctx)
+	defer stop()
+	if !s.o.Remote && s.isScript(line) {
+		s.status = s.RunScript(ctx, "line", []byte(line+"\n"), nil)
+		return
+	}
+	s.command(ctx, line)
+}
 
+// interruptible is a context that Ctrl-C ends, for as long as a command runs.
+func (s *Shell) interruptible(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	over := make(chan struct{})
-	defer close(over)
 	go func() {
 		select {
-		case <-s.editor.Interrupts():
+		case <-s.ed().Interrupts():
 			cancel()
 		case <-over:
 		}
 	}()
-	stderr := s.stderr
-	if s.terminal {
-		stderr = s.editor.Out()
-	}
-	p := newPrinter(s.editor.Out(), stderr)
-	v, err := s.client.DoConfirm(ctx, line, p.line, func(question string) bool {
-		p.flush()
-		answer, err := s.editor.ReadLine(ctx, question+" [yes/no] ")
-		return err == nil && strings.TrimSpace(answer) == "yes"
-	})
-	if ferr := p.flush(); err == nil {
-		err = ferr
-	}
-	if err != nil {
-		return lost(s.station, err)
-	}
-	s.status = v.Status()
-	s.verdict(v, line)
-	return nil
+	return ctx, func() { close(over); cancel() }
 }
 
-// verdict shows how a command went, where there is something to say.
-func (s *Shell) verdict(v control.Verdict, line string) {
-	if v.Err() == nil {
-		if s.terminal && (v.Code == control.CodeSubscribed || v.Code == control.CodeAuthenticated) {
-			fmt.Fprintln(s.editor.Out(), v.Text)
-		}
-		if v.Code == control.CodeBye {
-			s.leave = true
-		}
-		return
+// isScript reports whether a typed line is one of the script language.
+func (s *Shell) isScript(line string) bool {
+	if language(line) != "" {
+		return true
 	}
-	if !s.terminal {
-		s.fail(nameWord(v, line))
-		return
-	}
-	cols, _ := s.editor.Size()
-	place, err := pointAt(v, s.prompt(), line, cols)
-	if place != "" {
-		fmt.Fprintln(s.editor.Out(), place)
-	}
-	s.fail(err)
+	_, err := s.plan(line)
+	return err != nil && verdictOf(err).Code == control.CodeUnknown && !lang.IsPlain(line)
 }
 
-// help answers a question mark at the end of a line.
-func (s *Shell) help(ctx context.Context, line string) error {
-	items, err := s.client.Help(ctx, line)
-	var e *control.Error
-	var g *grammar.Error
-	switch {
-	case errors.As(err, &e) || errors.As(err, &g):
-		s.status = s.fail(err)
-		return nil
-	case err != nil:
-		return lost(s.station, err)
-	}
-	for _, i := range items {
-		fmt.Fprintf(s.editor.Out(), "  %-20s %s\n", i.Word, i.Help)
-	}
-	return nil
-}
-
+// firstWord is the first word of a line.
 func firstWord(line string) string {
 	for w := range strings.FieldsSeq(line) {
 		return w

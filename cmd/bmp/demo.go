@@ -116,15 +116,7 @@ func runDemo(ctx context.Context, folder string, terminal bool) error {
 From another terminal: telnet 127.0.0.1 %d
 
 `, port, len(fleet.Routers()), port+1)
-	ed, _ := newEditor()
-	defer ed.Close()
-	client, err := demoConsole(ctx, s, shell.Events(ed))
-	if err != nil {
-		return err
-	}
-	shell.New(shell.Options{
-		Client: client, Station: shell.Station{Name: "the demo"}, Editor: ed, Stderr: os.Stderr, Terminal: true,
-	}).Run(ctx)
+	shell.Interactive(ctx, shell.Options{Station: shell.Station{Name: "the demo"}, Dial: inProcess(s)}, nil)
 	return nil
 }
 
@@ -198,13 +190,9 @@ func heard(ctx context.Context, s *engine.Station, fleet *sim.Fleet) error {
 	}
 }
 
-func demoConsole(ctx context.Context, s *engine.Station, events func(control.Line)) (*control.Client, error) {
-	return control.NewClient(ctx, s.Control().Connect(), control.ClientOptions{Product: shell.Product, Event: events})
-}
-
 // printDemo asks what a newcomer would ask, and shows the questions.
 func printDemo(ctx context.Context, s *engine.Station) error {
-	client, err := demoConsole(ctx, s, nil)
+	client, err := inProcess(s)(ctx, nil)
 	if err != nil {
 		return err
 	}

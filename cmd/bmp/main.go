@@ -19,7 +19,6 @@ import (
 
 	"bmp/proto/control"
 	"bmp/shell"
-	"bmp/shell/edit"
 )
 
 func main() {
@@ -83,13 +82,6 @@ func untilInterrupt() (context.Context, context.CancelFunc) {
 // isTerminal says whether somebody sits at the other end of f.
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// newEditor is the line editor for this process's standard input. terminal says
-// that somebody sits there.
-func newEditor() (ed edit.Editor, terminal bool) {
-	terminal = isTerminal(os.Stdin) && isTerminal(os.Stdout)
-	return edit.NewPlain(os.Stdin, os.Stdout, edit.PlainOptions{Prompt: terminal, Signals: true}), terminal
-}
-
 // attach is bmp shell: a prompt on a running station.
 func attach(target string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
@@ -98,13 +90,7 @@ func attach(target string) int {
 	if err != nil {
 		return shell.PrintError(os.Stderr, false, err)
 	}
-	ed, terminal := newEditor()
-	defer ed.Close()
-	client, err := station.Dial(ctx, shell.Events(ed))
-	if err != nil {
-		return shell.PrintError(os.Stderr, false, err)
-	}
-	return shell.New(shell.Options{Client: client, Station: station, Editor: ed, Stderr: os.Stderr, Terminal: terminal}).Run(ctx)
+	return shell.Interactive(ctx, shell.Options{Station: station}, nil)
 }
 
 // runScript is bmp -x FILE: command lines, one after the other. The script

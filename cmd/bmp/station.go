@@ -219,8 +219,14 @@ func runStation(inv *invocation, v verdict) int {
 			}
 		}
 	}()
+	left := make(chan struct{})
 	if inv.interactive {
-		go attached(s.Station, con, out != nil)
+		go func() {
+			defer close(left)
+			attached(s.Station, con, out != nil)
+		}()
+	} else {
+		close(left)
 	}
 	for {
 		select {
@@ -233,6 +239,7 @@ func runStation(inv *invocation, v verdict) int {
 			s.Stop("station stops")
 		case err := <-done:
 			<-printed
+			<-left // the terminal is as it was
 			if err != nil {
 				return fail(os.Stderr, 1, "%v", err)
 			}
@@ -257,22 +264,24 @@ func (inv *invocation) absolute() (err error) {
 // attached is the shell of -i. Leaving it stops the station. The console lines
 // that go to the terminal go through its editor, above the line being typed.
 func attached(s *engine.Station, con *console, watch bool) {
-	ed, terminal := newEditor()
-	defer ed.Close()
-	if watch {
-		con.redirect(ed.Async(), false)
-		defer con.redirect(os.Stdout, false)
-	}
 	defer s.Stop("station stops")
-	client, err := control.NewClient(context.Background(), s.Control().Connect(),
-		control.ClientOptions{Product: shell.Product, Event: shell.Events(ed)})
-	if err != nil {
-		shell.PrintError(os.Stderr, false, err)
-		return
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	shell.Interactive(ctx, shell.Options{Station: shell.Station{Name: s.Label()}, Dial: inProcess(s)}, func(async io.Writer) {
+		if watch {
+			con.redirect(async, false)
+		}
+	})
+	if watch {
+		con.redirect(os.Stdout, false)
 	}
-	shell.New(shell.Options{
-		Client: client, Station: shell.Station{Name: s.Label()}, Editor: ed, Stderr: os.Stderr, Terminal: terminal,
-	}).Run(context.Background())
+}
+
+// inProcess connects a shell to the station of its own process.
+func inProcess(s *engine.Station) func(context.Context, func(control.Line)) (*control.Client, error) {
+	return func(ctx context.Context, event func(control.Line)) (*control.Client, error) {
+		return control.NewClient(ctx, s.Control().Connect(), control.ClientOptions{Product: shell.Product, Event: event})
+	}
 }
 
 // reload is what SIGHUP asks for. What is wrong is said on the console, and

@@ -43,6 +43,18 @@ type Editor interface {
 	Close() error
 }
 
+// KeyReader is an Editor that hands out single keys while no line is being
+// read: for a pager, or a secret.
+type KeyReader interface {
+	// Key waits for one key: a character, a control character, or a whole
+	// escape sequence. Ctrl-C is no key: it comes by Interrupts. The error is
+	// io.EOF or ctx's.
+	Key(ctx context.Context) (string, error)
+	// TypedAhead reports whether a whole line was typed that nobody has read:
+	// who typed or pasted it does not want to be stopped before it.
+	TypedAhead() bool
+}
+
 // Assistant tells an editor what may stand in a line. Both calls may ask the
 // station and are bounded by their context; pos is a byte offset in line.
 type Assistant interface {

@@ -1,7 +1,9 @@
 package edit
 
 import (
+	"context"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -264,6 +266,44 @@ func keyLength(typed []rune) int {
 		n++
 	}
 	return n
+}
+
+// key waits for one key while no line is being read.
+func (k *keys) key(ctx context.Context) (string, error) {
+	stop := context.AfterFunc(ctx, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.ready.Broadcast()
+	})
+	defer stop()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for len(k.typed) == 0 && !k.ended && ctx.Err() == nil {
+		k.ready.Wait()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case len(k.typed) == 0:
+		return "", io.EOF
+	}
+	n := 1
+	if k.typed[0] == 27 {
+		n = keyLength(k.typed)
+	}
+	key := string(k.typed[:n])
+	if k.typed[0] == runeQuestion {
+		key = "?"
+	}
+	k.typed = k.typed[n:]
+	return key, nil
+}
+
+// typedAhead reports whether a whole line waits.
+func (k *keys) typedAhead() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.ContainsFunc(k.typed, func(r rune) bool { return r == '\r' || r == '\n' })
 }
 
 // atEnd reports whether nothing more will come.

@@ -52,14 +52,24 @@ const (
 // ErrNoTerminal is returned where the popup editor cannot work.
 var ErrNoTerminal = errors.New("the popup editor needs a terminal")
 
+// HasPopup reports whether the process has a terminal of its own, without which
+// the library panics.
+func HasPopup() bool {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	tty.Close()
+	return true
+}
+
 // NewPopup returns an editor on a terminal that is in raw mode already, which
 // must be the process's own: the library writes to standard output.
 func NewPopup(o ReadlineOptions) (*Popup, error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0) // without one the library panics
-	if err != nil {
+	if !HasPopup() {
 		return nil, ErrNoTerminal
 	}
-	tty.Close()
+	var err error
 	if cols, rows := o.Size(); cols == 0 || rows == 0 {
 		return nil, ErrNoTerminal
 	}
@@ -301,6 +311,12 @@ func (e *Popup) Size() (cols, rows int) { return e.o.Size() }
 
 // Interrupts implements Editor.
 func (e *Popup) Interrupts() <-chan struct{} { return e.keys.breaks }
+
+// Key implements KeyReader.
+func (e *Popup) Key(ctx context.Context) (string, error) { return e.keys.key(ctx) }
+
+// TypedAhead implements KeyReader.
+func (e *Popup) TypedAhead() bool { return e.keys.typedAhead() }
 
 // Suspend implements Editor.
 func (e *Popup) Suspend() (resume func()) {

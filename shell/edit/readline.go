@@ -218,6 +218,12 @@ func (e *Readline) Size() (cols, rows int) { return e.o.Size() }
 // Interrupts implements Editor.
 func (e *Readline) Interrupts() <-chan struct{} { return e.keys.breaks }
 
+// Key implements KeyReader.
+func (e *Readline) Key(ctx context.Context) (string, error) { return e.keys.key(ctx) }
+
+// TypedAhead implements KeyReader.
+func (e *Readline) TypedAhead() bool { return e.keys.typedAhead() }
+
 // Suspend implements Editor.
 func (e *Readline) Suspend() (resume func()) {
 	if e.o.Lend == nil {

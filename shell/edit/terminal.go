@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -89,14 +90,42 @@ func (t *Terminal) Size() (cols, rows int) {
 // Read waits for keys. It is broken off by Close (io.EOF) and stands still
 // while the terminal is lent.
 func (t *Terminal) Read(p []byte) (int, error) {
+	return t.read(p, func() bool { return false })
+}
+
+// Keys is the terminal's input for one editor. When it is closed, that editor
+// meets the end of its input, and the terminal is free for the next one.
+func (t *Terminal) Keys() io.ReadCloser { return &terminalKeys{t: t} }
+
+type terminalKeys struct {
+	t    *Terminal
+	over atomic.Bool
+}
+
+func (k *terminalKeys) Read(p []byte) (int, error) { return k.t.read(p, k.over.Load) }
+
+// Close implements io.Closer.
+func (k *terminalKeys) Close() error {
+	k.over.Store(true)
+	k.t.mu.Lock()
+	defer k.t.mu.Unlock()
+	k.t.goOn.Broadcast()
+	if !k.t.closed {
+		unix.Write(k.t.wake[1], []byte{0})
+	}
+	return nil
+}
+
+// read is Read until over says that nobody wants more.
+func (t *Terminal) read(p []byte, over func() bool) (int, error) {
 	for {
 		t.mu.Lock()
-		for t.paused && !t.closed {
+		for t.paused && !t.closed && !over() {
 			t.goOn.Wait()
 		}
 		closed := t.closed
 		t.mu.Unlock()
-		if closed {
+		if closed || over() {
 			return 0, io.EOF
 		}
 		fds := []unix.PollFd{{Fd: int32(t.in.Fd()), Events: unix.POLLIN}, {Fd: int32(t.wake[0]), Events: unix.POLLIN}}
@@ -108,7 +137,7 @@ func (t *Terminal) Read(p []byte) (int, error) {
 			unix.Read(t.wake[0], b[:])
 			continue
 		}
-		if fds[0].Revents == 0 {
+		if fds[0].Revents == 0 || over() {
 			continue
 		}
 		n, err := unix.Read(int(t.in.Fd()), p)
@@ -132,6 +161,15 @@ func (t *Terminal) Lend() (resume func()) {
 		t.raw()
 		t.pause(false)
 	}
+}
+
+// Cook gives the terminal its own line discipline (echo, lines, Ctrl-C as a
+// signal) for an editor that wants it, or takes it away again.
+func (t *Terminal) Cook(on bool) error {
+	if on {
+		return t.cooked()
+	}
+	return t.raw()
 }
 
 func (t *Terminal) pause(on bool) {

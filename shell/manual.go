@@ -1,0 +1,90 @@
+package shell
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"bmp/proto/control"
+	"bmp/proto/grammar"
+)
+
+// help prints what is known of the commands that its words lead to.
+func help(c *call) error {
+	words := c.match.Value("command")
+	if words == "" {
+		for _, l := range strings.Split(shortHelp, "\n") {
+			if err := c.out.Line(l); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	lines, err := c.shell.tree().Doc(words)
+	if err != nil {
+		return err
+	}
+	for _, l := range lines {
+		if err := c.out.Line(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const shortHelp = `?                   what is possible here, at once, anywhere in a line
+Tab                 complete; words may be abbreviated
+list                every command            list | include client
+find RE             commands about it        find next-hop
+help COMMAND        one command              help show client peers
+| FILTER            of any output            show clients | sort Routes desc | first 10
+show clients        begin here
+exit                leave`
+
+// list prints every command.
+func list(c *call) error {
+	for _, u := range c.shell.tree().Usages() {
+		if err := c.out.Line(u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find prints the commands whose words, help or examples match.
+func find(c *call) error {
+	re, _ := c.match.Regexp("re")
+	found := false
+	for _, x := range c.shell.tree().Commands() {
+		if x.Hidden || !re.MatchString(x.Usage()) && !re.MatchString(x.Help) && !re.MatchString(x.Long) {
+			continue
+		}
+		found = true
+		if err := c.out.Line(fmt.Sprintf("%s\n    %s", x.Usage(), x.Help)); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return errorf(control.CodeNotFound, "No command about '%s'", c.match.Value("re"))
+	}
+	return nil
+}
+
+// asksHelp reports whether a `?` at the end of a line, where the editor does not
+// take it as a key, is a question and not part of a word.
+func (s *Shell) asksHelp(line string) bool {
+	if line == "" || strings.HasSuffix(line, " ") {
+		return true
+	}
+	_, err := s.tree().Match(line+"?", grammar.Env{})
+	return err != nil
+}
+
+// questionMark answers it.
+func (s *Shell) questionMark(ctx context.Context, line string) {
+	a := Assistant{}
+	a.shell.Store(s)
+	for _, i := range a.Help(ctx, line, len(line)) {
+		fmt.Fprintln(s.ed().Out(), strings.TrimRight(fmt.Sprintf("  %-20s %s", i.Text, i.Help), " "))
+	}
+}
