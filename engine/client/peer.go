@@ -156,7 +156,7 @@ func (p *peer) relabel(h *bmp.PerPeerHeader) {
 	if p.label != nil {
 		l.RD = p.label.RD
 	} else if h.Distinguisher != 0 {
-		l.RD = h.RD()
+		l.RD = bgp.RDOf(h.Distinguisher).String()
 	}
 	p.label = l
 }

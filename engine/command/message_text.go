@@ -83,7 +83,7 @@ func (d *decodedMessage) header(h *bmp.PerPeerHeader) {
 	d.add("peer type", fmt.Sprintf("%d (%s)", uint8(h.Type), h.Type))
 	d.add("flags", fmt.Sprintf("0x%02x", h.Flags))
 	if h.Distinguisher != 0 {
-		d.add("distinguisher", h.RD())
+		d.add("distinguisher", bgp.RDOf(h.Distinguisher).String())
 	}
 	if h.Type != bmp.LocRIBPeer && h.Address.IsValid() {
 		d.peer = h.Address

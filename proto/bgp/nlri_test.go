@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -311,6 +312,9 @@ func TestRD(t *testing.T) {
 		}
 		if back, err := ParseRD(test.text); err != nil || back != rd {
 			t.Errorf("%s parses as %x, %v", test.text, back, err)
+		}
+		if of := RDOf(binary.BigEndian.Uint64(rd[:])); of != rd {
+			t.Errorf("%s of a distinguisher is %s", test.text, of)
 		}
 	}
 	for _, bad := range []string{"", "65000", "65000:", ":1", "70000:65536", "4294967296:1", "10.0.0.1:65536", "65000:4294967296", "a:b", "0x01", "::1:5"} {

@@ -31,6 +31,12 @@ func (r RD) String() string {
 	return "0x" + hex.EncodeToString(r[:])
 }
 
+// RDOf is the route distinguisher in a Peer Distinguisher of BMP (RFC 7854, Section 4.2).
+func RDOf(distinguisher uint64) (r RD) {
+	binary.BigEndian.PutUint64(r[:], distinguisher)
+	return r
+}
+
 // ParseRD reads what String writes.
 func ParseRD(s string) (RD, error) {
 	var r RD

@@ -3,7 +3,6 @@ package bmp
 import (
 	"encoding/binary"
 	"net/netip"
-	"strconv"
 	"time"
 )
 
@@ -84,26 +83,6 @@ func (h *PerPeerHeader) SetTime(t time.Time) {
 
 // ID is the BGP Identifier as one writes it, as an IPv4 address.
 func (h *PerPeerHeader) ID() netip.Addr { return netip.AddrFrom4(h.BGPID) }
-
-// RD is the Peer Distinguisher as a Route Distinguisher: "65000:1", "192.0.2.1:7"; "" if it is zero, and sixteen hex
-// digits where it is not of type 0, 1 or 2 (RFC 4364, Section 4.2).
-func (h *PerPeerHeader) RD() string {
-	d := h.Distinguisher
-	if d == 0 {
-		return ""
-	}
-	switch d >> 48 {
-	case 0:
-		return strconv.Itoa(int(d>>32&0xffff)) + ":" + strconv.FormatUint(d&0xffffffff, 10)
-	case 1:
-		a := netip.AddrFrom4([4]byte{byte(d >> 40), byte(d >> 32), byte(d >> 24), byte(d >> 16)})
-		return a.String() + ":" + strconv.FormatUint(d&0xffff, 10)
-	case 2:
-		return strconv.FormatUint(d>>16&0xffffffff, 10) + ":" + strconv.FormatUint(d&0xffff, 10)
-	}
-	s := strconv.FormatUint(d, 16)
-	return "0000000000000000"[len(s):] + s
-}
 
 // parse reads the header from the 42 bytes at the beginning of b, which are there. It is the hottest code of the
 // package, so it indexes instead of walking a cursor.

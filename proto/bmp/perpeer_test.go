@@ -96,22 +96,6 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-func TestRD(t *testing.T) {
-	for d, want := range map[uint64]string{
-		0:                  "",
-		0x0000fde800000001: "65000:1",
-		0x0001c63364010007: "198.51.100.1:7",
-		0x0002fffffffe0009: "4294967294:9",
-		0x0003000000000001: "0003000000000001",
-		0x0000000000000001: "0:1",
-	} {
-		h := PerPeerHeader{Distinguisher: d}
-		if got := h.RD(); got != want {
-			t.Errorf("%#x: %q, want %q", d, got, want)
-		}
-	}
-}
-
 func TestTime(t *testing.T) {
 	var h PerPeerHeader
 	if _, ok := h.Time(); ok {
