@@ -289,7 +289,7 @@ type Message struct {
 	Peer       uint32 // 0: message without a peer
 	PeerName   string
 	View       bmp.View
-	HasView    bool        // Route Monitoring and Statistics: View says something
+	HasView    bool        // View says something: Route Monitoring
 	Context    bgp.Context // with which its UPDATE was read
 	Announced  int         // NLRI
 	Withdrawn  int

@@ -212,11 +212,18 @@ func (f *follow) inside(family bgp.Family, key []byte) bool {
 
 // names says whether a Route Monitoring speaks of the prefix that is followed.
 func (f *follow) names(m *client.Message) bool {
-	d := decodeMessage(m, 1<<20)
-	for _, r := range d.routes {
-		if p, err := netip.ParsePrefix(r.Prefix); err == nil && (f.covering && p.Contains(f.prefix.Addr()) ||
-			!f.covering && p.Bits() >= f.prefix.Bits() && f.prefix.Contains(p.Addr())) {
-			return true
+	u, ok := m.Update()
+	if !ok {
+		return false
+	}
+	var buf [4]bgp.Section
+	var nlri bgp.NLRI
+	for _, s := range u.Sections(buf[:0]) {
+		nlri.Reset(s.Family, s.AddPath, s.Withdraw, s.Field)
+		for nlri.Next() {
+			if f.inside(s.Family, nlri.Key) {
+				return true
+			}
 		}
 	}
 	return false
@@ -234,10 +241,7 @@ func (f *follow) place(ev *event.Event) string {
 func (f *follow) eventLines(ev *event.Event) []string {
 	switch d := ev.Data.(type) {
 	case *client.Message:
-		dm := decodeMessage(d, shownRoutes)
-		if f.form.detail {
-			dm = decodeMessage(d, 1<<20)
-		}
+		dm := decodeMessage(d, f.form.routes())
 		title := f.place(ev)
 		if d.PeerName != "" {
 			title += " peer " + d.PeerName

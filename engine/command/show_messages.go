@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"encoding/hex"
+	"math"
 
 	"bmp/engine/client"
 	"bmp/proto/bmp"
@@ -39,6 +40,14 @@ type nameValue struct {
 // messageForm is how messages are to be shown.
 type messageForm struct{ detail, hex, json, text bool }
 
+// routes is how many NLRI of a message the form names.
+func (f messageForm) routes() int {
+	if f.detail {
+		return math.MaxInt
+	}
+	return shownRoutes
+}
+
 func (c *call) messageForm() messageForm {
 	f := messageForm{detail: c.m.Has("detail"), hex: c.m.Has("hex")}
 	f.text, f.json = c.out.Needs()
@@ -47,11 +56,7 @@ func (c *call) messageForm() messageForm {
 
 // messageRecord makes a row, a paragraph or JSON of a message.
 func (c *call) messageRecord(m *client.Message, f messageForm) filter.Record {
-	maxRoutes := shownRoutes
-	if f.detail {
-		maxRoutes = 1 << 20
-	}
-	d := decodeMessage(m, maxRoutes)
+	d := decodeMessage(m, f.routes())
 	peer := m.PeerName
 	if peer == "" {
 		peer = "-"
