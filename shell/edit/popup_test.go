@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/creack/pty"
+	"bmp/shell/edit/edittest"
 )
 
 // TestMain is also the program at the end of the pty: the popup editor works on
@@ -78,44 +78,13 @@ func editorChild(kind string) int {
 	}
 }
 
-// A ptyScreen is a child on a pseudo-terminal.
-type ptyScreen struct {
-	*testScreen
-	cmd *exec.Cmd
-	tty *os.File
-}
-
-func startChild(t *testing.T, kind string, cols, rows int) *ptyScreen {
+func startChild(t *testing.T, kind string, cols, rows int) *edittest.Child {
 	t.Helper()
-	s := newScreen(t, cols, rows)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "BMP_EDIT_CHILD="+kind, "TERM=xterm")
-	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: uint16(cols), Rows: uint16(rows)})
-	if err != nil {
-		t.Skipf("no pseudo-terminal: %v", err)
-	}
-	p := &ptyScreen{s, cmd, tty}
-	go io.Copy(rawScreen{s}, tty)
-	go io.Copy(tty, s.in)
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		tty.Close()
-	})
-	s.shows("bmp#")
+	p := edittest.Start(t, cmd, cols, rows)
+	p.Shows("bmp#")
 	return p
-}
-
-// rawScreen takes what a terminal driver has dealt with already.
-type rawScreen struct{ s *testScreen }
-
-func (r rawScreen) Write(p []byte) (int, error) {
-	r.s.vt.Write(p)
-	select {
-	case r.s.changed <- struct{}{}:
-	default:
-	}
-	return len(p), nil
 }
 
 func TestOnATerminal(t *testing.T) {
@@ -128,46 +97,44 @@ func TestOnATerminal(t *testing.T) {
 		}
 		t.Run(kind, func(t *testing.T) {
 			p := startChild(t, kind, 80, 30)
-			p.typeKeys("show x\r")
-			p.until("the line", contains("got \"show x\"\n"))
-			p.typeKeys("abc\x03")
-			p.until("Ctrl-C", contains("interrupted\n"))
-			p.typeKeys("slow\r")
-			p.until("the command runs", contains("got \"slow\""))
-			p.typeKeys("\x03")
-			p.until("the command is cancelled", contains("cancelled"))
-			p.typeKeys("event\r")
-			p.until("an event while the prompt waits", contains("an event\nbmp#"))
-			p.typeKeys("lend\r")
-			p.until("the terminal as it was found", contains("icanon\n"))
-			if text, _, _ := p.text(); strings.Contains(text, "-icanon") {
+			p.Type("show x\r")
+			p.Until("the line", contains("got \"show x\"\n"))
+			p.Type("abc\x03")
+			p.Until("Ctrl-C", contains("interrupted\n"))
+			p.Type("slow\r")
+			p.Until("the command runs", contains("got \"slow\""))
+			p.Type("\x03")
+			p.Until("the command is cancelled", contains("cancelled"))
+			p.Type("event\r")
+			p.Until("an event while the prompt waits", contains("an event\nbmp#"))
+			p.Type("lend\r")
+			p.Until("the terminal as it was found", contains("icanon\n"))
+			if text, _, _ := p.Text(); strings.Contains(text, "-icanon") {
 				t.Errorf("lent in raw mode:\n%s", text)
 			}
-			p.typeKeys("show c?")
-			p.until("the table", contains("  clients  all clients\n"))
-			p.typeKeys("\x15") // the line away
-			p.typeKeys("\x1b[200~a?b\x1b[201~\r")
-			p.until("pasted text", contains("got \"a?b\"\n"))
-			p.typeKeys("\x1a\x04")
-			p.until("the end", ends("bye"))
-			if err := p.cmd.Wait(); err != nil {
-				t.Errorf("exit: %v", err)
-			}
+			p.Type("show c?")
+			p.Until("the table", contains("  clients  all clients\n"))
+			p.Type("\x15") // the line away
+			p.Type("\x1b[200~a?b\x1b[201~\r")
+			p.Until("pasted text", contains("got \"a?b\"\n"))
+			p.Type("\x1a\x04")
+			p.Until("the end", ends("bye"))
+			p.Exits(0)
 		})
 	}
 }
 
 func TestPopupSuggests(t *testing.T) {
 	p := startChild(t, "popup", 80, 30)
-	p.typeKeys("cli")
-	p.until("suggestions with their helps", func(text string) bool {
+	p.Type("cli")
+	p.Until("suggestions with their helps", func(text string) bool {
 		return strings.Contains(text, "clients") && strings.Contains(text, "all clients") && !strings.Contains(text, "clear")
 	})
-	p.typeKeys("\t\r")
-	p.until("the first one taken", func(text string) bool { return strings.Contains(text, "got \"clients\"") })
-	p.typeKeys("\x12\r")
-	p.until("Ctrl-R finds it again", func(text string) bool { return strings.Count(text, "got \"clients\"") == 2 })
-	p.typeKeys("x\x1b[A\x1b[A\r")
+	p.Type("\t\r")
+	p.Until("the first one taken", func(text string) bool { return strings.Contains(text, "got \"clients\"") })
+	p.Type("\x12\r")
+	p.Until("Ctrl-R finds it again", func(text string) bool { return strings.Count(text, "got \"clients\"") == 2 })
+	p.Type("x\x1b[A\x1b[A\r")
 }
 
 func TestPopupNeedsATerminal(t *testing.T) {

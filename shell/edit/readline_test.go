@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"bmp/shell/edit/edittest"
 )
 
 func TestReadlineKeys(t *testing.T) {
@@ -48,10 +50,10 @@ func TestReadlineKeys(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newScreen(t, 80, 24)
+			s := edittest.New(t, 80, 24)
 			r := newReader(t, s, ReadlineOptions{Assistant: routerWords})
 			r.read(1)
-			s.typeKeys(tt.keys)
+			s.Type(tt.keys)
 			r.got(tt.want, tt.err)
 		})
 	}
@@ -59,158 +61,158 @@ func TestReadlineKeys(t *testing.T) {
 
 func TestReadlineScreen(t *testing.T) {
 	t.Run("question mark shows the table and the line again", func(t *testing.T) {
-		s := newScreen(t, 80, 24)
+		s := edittest.New(t, 80, 24)
 		r := newReader(t, s, ReadlineOptions{Assistant: routerWords})
 		r.read(1)
-		s.typeKeys("show cl?")
-		s.shows(`
+		s.Type("show cl?")
+		s.Shows(`
 bmp# show cl?
   clear    end a session
   clients  all clients
   client   one client
 bmp# show cl`)
-		s.cursorAt(12, 4)
-		s.typeKeys("ie\r")
+		s.CursorAt(12, 4)
+		s.Type("ie\r")
 		r.got("show clie", nil)
 	})
 	t.Run("question mark in the middle of a line keeps the cursor", func(t *testing.T) {
-		s := newScreen(t, 80, 24)
+		s := edittest.New(t, 80, 24)
 		r := newReader(t, s, ReadlineOptions{Assistant: routerWords})
 		r.read(1)
-		s.typeKeys("sh x\x1b[D\x1b[D?")
-		s.shows("bmp# sh x?\n  show  ask\nbmp# sh x")
-		s.cursorAt(7, 2)
-		s.typeKeys("ow\r")
+		s.Type("sh x\x1b[D\x1b[D?")
+		s.Shows("bmp# sh x?\n  show  ask\nbmp# sh x")
+		s.CursorAt(7, 2)
+		s.Type("ow\r")
 		r.got("show x", nil)
 	})
 	t.Run("Tab shows the table where several remain", func(t *testing.T) {
-		s := newScreen(t, 80, 24)
+		s := edittest.New(t, 80, 24)
 		r := newReader(t, s, ReadlineOptions{Assistant: routerWords})
 		r.read(1)
-		s.typeKeys("cli\t")
-		s.shows("bmp# client")
-		s.typeKeys("\t")
-		s.shows(`
+		s.Type("cli\t")
+		s.Shows("bmp# client")
+		s.Type("\t")
+		s.Shows(`
 bmp# client
   clients  all clients
   client   one client
 bmp# client`)
-		s.typeKeys("s\r")
+		s.Type("s\r")
 		r.got("clients", nil)
 	})
 	t.Run("a table on a narrow terminal", func(t *testing.T) {
-		s := newScreen(t, 20, 24)
+		s := edittest.New(t, 20, 24)
 		r := newReader(t, s, ReadlineOptions{Assistant: routerWords})
 		r.read(1)
-		s.typeKeys("c?")
-		s.until("cut rows", func(text string) bool { return strings.Contains(text, "  clear    end a se\n") })
-		s.typeKeys("\r")
+		s.Type("c?")
+		s.Until("cut rows", func(text string) bool { return strings.Contains(text, "  clear    end a se\n") })
+		s.Type("\r")
 		r.got("c", nil)
 	})
 	t.Run("ten columns", func(t *testing.T) {
-		s := newScreen(t, 10, 24)
+		s := edittest.New(t, 10, 24)
 		r := newReader(t, s, ReadlineOptions{Assistant: routerWords})
 		r.read(1)
-		s.typeKeys("show clients and more\x1b[D\x1b[Dx\r")
+		s.Type("show clients and more\x1b[D\x1b[Dx\r")
 		r.got("show clients and moxre", nil)
 	})
 	t.Run("a wrapped line is drawn whole", func(t *testing.T) {
-		s := newScreen(t, 20, 24)
+		s := edittest.New(t, 20, 24)
 		r := newReader(t, s, ReadlineOptions{Assistant: routerWords})
 		r.read(1)
-		s.typeKeys("0123456789abcdefghijklmnopqrstuvwxyz")
-		s.shows("bmp# 0123456789abcde\nfghijklmnopqrstuvwxy\nz")
-		s.typeKeys("\r")
+		s.Type("0123456789abcdefghijklmnopqrstuvwxyz")
+		s.Shows("bmp# 0123456789abcde\nfghijklmnopqrstuvwxy\nz")
+		s.Type("\r")
 		r.got("0123456789abcdefghijklmnopqrstuvwxyz", nil)
 	})
 	t.Run("async lines above a wrapped line with the cursor in its upper row", func(t *testing.T) {
-		s := newScreen(t, 20, 24)
+		s := edittest.New(t, 20, 24)
 		r := newReader(t, s, ReadlineOptions{Assistant: routerWords})
 		fmt.Fprintln(r.ed.Out(), "kept 1\nkept 2")
 		r.read(1)
-		s.typeKeys("0123456789abcdefghijklmnopq\x01x")
-		s.shows("kept 1\nkept 2\nbmp# x0123456789abcd\nefghijklmnopq")
+		s.Type("0123456789abcdefghijklmnopq\x01x")
+		s.Shows("kept 1\nkept 2\nbmp# x0123456789abcd\nefghijklmnopq")
 		fmt.Fprintln(r.ed.Async(), "event")
-		s.shows("kept 1\nkept 2\nevent\nbmp# x0123456789abcd\nefghijklmnopq")
-		s.cursorAt(6, 3)
-		s.typeKeys("\r")
+		s.Shows("kept 1\nkept 2\nevent\nbmp# x0123456789abcd\nefghijklmnopq")
+		s.CursorAt(6, 3)
+		s.Type("\r")
 		r.got("x0123456789abcdefghijklmnopq", nil)
 	})
 	t.Run("async lines above the line being typed", func(t *testing.T) {
-		s := newScreen(t, 80, 24)
+		s := edittest.New(t, 80, 24)
 		r := newReader(t, s, ReadlineOptions{Assistant: routerWords})
 		r.read(1)
-		s.typeKeys("show cl")
-		s.shows("bmp# show cl")
+		s.Type("show cl")
+		s.Shows("bmp# show cl")
 		fmt.Fprintln(r.ed.Async(), "[05:12:02.211] Client UP")
-		s.shows("[05:12:02.211] Client UP\nbmp# show cl")
-		s.typeKeys("ients\r")
+		s.Shows("[05:12:02.211] Client UP\nbmp# show cl")
+		s.Type("ients\r")
 		r.got("show clients", nil)
-		s.shows("[05:12:02.211] Client UP\nbmp# show clients")
+		s.Shows("[05:12:02.211] Client UP\nbmp# show clients")
 	})
 	t.Run("async lines while a command runs", func(t *testing.T) {
-		s := newScreen(t, 80, 24)
+		s := edittest.New(t, 80, 24)
 		r := newReader(t, s, ReadlineOptions{})
 		fmt.Fprintln(r.ed.Async(), "event")
-		s.shows("event")
+		s.Shows("event")
 		r.read(1)
-		s.typeKeys("x\r")
+		s.Type("x\r")
 		r.got("x", nil)
 	})
 	t.Run("output without a newline does not glue to the prompt", func(t *testing.T) {
-		s := newScreen(t, 80, 24)
+		s := edittest.New(t, 80, 24)
 		r := newReader(t, s, ReadlineOptions{})
 		fmt.Fprint(r.ed.Out(), "no newline")
 		r.read(1)
-		s.shows("no newline\nbmp#")
+		s.Shows("no newline\nbmp#")
 	})
 	t.Run("Ctrl-C shows itself", func(t *testing.T) {
-		s := newScreen(t, 80, 24)
+		s := edittest.New(t, 80, 24)
 		r := newReader(t, s, ReadlineOptions{})
 		r.read(2)
-		s.typeKeys("abc\x03")
+		s.Type("abc\x03")
 		r.got("", ErrInterrupt)
-		s.shows("bmp# abc^C\nbmp#")
+		s.Shows("bmp# abc^C\nbmp#")
 	})
 	t.Run("a new width", func(t *testing.T) {
-		s := newScreen(t, 40, 24)
+		s := edittest.New(t, 40, 24)
 		r := newReader(t, s, ReadlineOptions{})
 		r.read(1)
-		s.typeKeys("0123456789")
-		s.shows("bmp# 0123456789")
-		s.resize(60, 24)
-		s.typeKeys("abcdefghijklmnopqrstuvwxyz0123456789\r")
+		s.Type("0123456789")
+		s.Shows("bmp# 0123456789")
+		s.Resize(60, 24)
+		s.Type("abcdefghijklmnopqrstuvwxyz0123456789\r")
 		r.got("0123456789abcdefghijklmnopqrstuvwxyz0123456789", nil)
-		s.shows("bmp# 0123456789abcdefghijklmnopqrstuvwxyz0123456789")
+		s.Shows("bmp# 0123456789abcdefghijklmnopqrstuvwxyz0123456789")
 	})
 }
 
 func TestReadlineSearch(t *testing.T) {
-	s := newScreen(t, 80, 24)
+	s := edittest.New(t, 80, 24)
 	r := newReader(t, s, ReadlineOptions{})
 	r.read(8)
-	s.typeKeys("show clients\rshow peers\r")
+	s.Type("show clients\rshow peers\r")
 	r.got("show clients", nil)
 	r.got("show peers", nil)
-	s.typeKeys("\x12cli")
-	s.until("the line found", func(text string) bool { return strings.Contains(text, "bck-i-search: cli") })
-	s.typeKeys("\r")
+	s.Type("\x12cli")
+	s.Until("the line found", func(text string) bool { return strings.Contains(text, "bck-i-search: cli") })
+	s.Type("\r")
 	r.got("show clients", nil)
-	s.typeKeys("\x12nothing like this")
-	s.until("the search failing", func(text string) bool { return strings.Contains(text, "failing bck-i-search") })
-	s.typeKeys("\x03")
-	s.until("the prompt again", func(text string) bool { return strings.HasSuffix(text, "bmp#") })
-	s.typeKeys("x\r")
+	s.Type("\x12nothing like this")
+	s.Until("the search failing", func(text string) bool { return strings.Contains(text, "failing bck-i-search") })
+	s.Type("\x03")
+	s.Until("the prompt again", func(text string) bool { return strings.HasSuffix(text, "bmp#") })
+	s.Type("x\r")
 	r.got("x", nil)
-	s.typeKeys("\x1b[A\x1b[A\x1b[A\r")
+	s.Type("\x1b[A\x1b[A\x1b[A\r")
 	r.got("show peers", nil)
-	s.typeKeys("y\x1b[A\x1b[B\r")
+	s.Type("y\x1b[A\x1b[B\r")
 	r.got("y", nil)
 }
 
 func TestReadlinePaste500Lines(t *testing.T) {
 	for _, bracketed := range []bool{false, true} {
-		s := newScreen(t, 80, 24)
+		s := edittest.New(t, 80, 24)
 		r := newReader(t, s, ReadlineOptions{})
 		r.read(500)
 		var b strings.Builder
@@ -221,7 +223,7 @@ func TestReadlinePaste500Lines(t *testing.T) {
 		if bracketed {
 			text = "\x1b[200~" + text + "\x1b[201~"
 		}
-		go s.typeKeys(text)
+		go s.Type(text)
 		for i := range 500 {
 			r.got(fmt.Sprintf("show client %d", i), nil)
 		}
@@ -229,37 +231,37 @@ func TestReadlinePaste500Lines(t *testing.T) {
 }
 
 func TestReadlineTypedAheadAndInterrupts(t *testing.T) {
-	s := newScreen(t, 80, 24)
+	s := edittest.New(t, 80, 24)
 	r := newReader(t, s, ReadlineOptions{})
-	s.typeKeys("typed ahead")
-	s.typeKeys("\x03")
+	s.Type("typed ahead")
+	s.Type("\x03")
 	<-r.ed.Interrupts()
-	s.typeKeys("next\r")
+	s.Type("next\r")
 	r.read(1)
 	r.got("next", nil)
 }
 
 func TestReadlineHalfTypedLineSurvives(t *testing.T) {
-	s := newScreen(t, 80, 24)
+	s := edittest.New(t, 80, 24)
 	r := newReader(t, s, ReadlineOptions{})
 	ctx, cancel := context.WithCancel(context.Background())
 	r.ctx = ctx
 	r.read(1)
-	s.typeKeys("show cli")
-	s.shows("bmp# show cli")
+	s.Type("show cli")
+	s.Shows("bmp# show cli")
 	cancel()
 	r.got("", context.Canceled)
 	r.ctx = context.Background()
 	r.read(1)
-	s.until("the line again", func(text string) bool { return strings.HasSuffix(text, "bmp# show cli") })
-	s.typeKeys("ents\r")
+	s.Until("the line again", func(text string) bool { return strings.HasSuffix(text, "bmp# show cli") })
+	s.Type("ents\r")
 	r.got("show clients", nil)
 }
 
 // TestReadlineManyEvents is the flood of a debug: a thousand lines while
 // somebody types. The line typed is whole, and so is every line shown.
 func TestReadlineManyEvents(t *testing.T) {
-	s := newScreen(t, 80, 24)
+	s := edittest.New(t, 80, 24)
 	r := newReader(t, s, ReadlineOptions{Assistant: routerWords})
 	r.read(1)
 	done := make(chan struct{})
@@ -270,21 +272,21 @@ func TestReadlineManyEvents(t *testing.T) {
 		}
 	}()
 	for _, k := range []string{"s", "h", "\t", "c", "l", "?", "i", "\t", "s", "\x1b[D", "\x1b[C"} {
-		s.typeKeys(k)
+		s.Type(k)
 	}
 	<-done
-	s.until("the line", func(text string) bool { return strings.HasSuffix(text, "bmp# show clients") })
+	s.Until("the line", func(text string) bool { return strings.HasSuffix(text, "bmp# show clients") })
 	fmt.Fprintln(r.ed.Async(), "last event")
-	s.until("the last event and the line", func(text string) bool {
+	s.Until("the last event and the line", func(text string) bool {
 		return strings.HasSuffix(text, "last event\nbmp# show clients")
 	})
-	text, _, _ := s.text()
+	text, _, _ := s.Text()
 	for _, l := range strings.Split(text, "\n") {
 		if strings.HasPrefix(l, "event") && !strings.HasSuffix(l, "of a router") || strings.Contains(l, "bmp#") && strings.Contains(l, "event") {
 			t.Errorf("a damaged line: %q", l)
 		}
 	}
-	s.typeKeys("\r")
+	s.Type("\r")
 	r.got("show clients", nil)
 }
 
