@@ -115,15 +115,17 @@ func freeList(units uint32) int {
 
 // take takes units from a lane, which is locked.
 func (a *arena) take(l *lane, units uint32) uint32 {
-	// Any block of a list above the fitting one is large enough; in the lists of powers of two, so is any from the next on.
-	list := freeList(units)
-	if units > exactUnits {
-		list++
+	// A block of the same size, or one that leaves room for another such record, or fresh memory, or any block, or more memory.
+	if units < exactUnits && l.heads[units] != 0 {
+		return l.pop(a, int(units), units)
 	}
-	if n := l.pop(a, list, units); n != 0 {
+	if n := l.pop(a, freeList(2*units)+1, units); n != 0 {
 		return n
 	}
 	if l.end-l.cur < units {
+		if n := l.pop(a, freeList(units)+1, units); n != 0 {
+			return n
+		}
 		a.pushFree(l, l.cur, l.end-l.cur)
 		l.cur, l.end = 0, 0
 		e, ok := a.extent()

@@ -46,7 +46,6 @@ func (s *stream) record(u streamUpdate) []byte {
 // differs from peer to peer.
 type generator struct {
 	prefixes []uint64 // address << 8 | bits
-	keys     [][]byte
 	order    []uint32
 	sharing  bool
 	out      stream
@@ -301,10 +300,6 @@ func (f *fullTables) questions(b *testing.B) {
 // churn changes 1 % of the routes of all peers, interleaved: one route of each peer in turn, 3 of a set.
 func (f *fullTables) churn(b *testing.B) {
 	r := rand.New(rand.NewPCG(5, 6))
-	type change struct {
-		key [5]byte
-		n   int
-	}
 	n := max(f.routes/100, benchSize("RIB_CHANGES", 300_000))
 	keys := make([][]byte, n/3+1)
 	recs := make([][]byte, n/3+1)
@@ -504,7 +499,9 @@ func BenchmarkRounds(b *testing.B) {
 		b.ReportMetric(float64(st.Sweeps), "sweeps")
 		b.ReportMetric(float64(st.Throttled), "throttled")
 		b.ReportMetric(float64(before)/float64(st.Routes), "B/route-before")
-		b.Logf("%d sets in the end", st.AttributeSets)
+		b.Logf("%d sets in the end, %.1f MB in %.1f MB of extents; %.1f MB of pages, %.1f free; %.1f MB before, %.1f after",
+			st.AttributeSets, float64(st.AttributeBytes)/1e6, float64(s.attrs.arena.next)*extentUnits*unitBytes/1e6,
+			float64(s.big.next)*bigWords*8/1e6, float64(len(s.big.free))*bigWords*8/1e6, float64(before)/1e6, after*float64(before)/1e6)
 		runtime.KeepAlive(g)
 		if after > 1.1 {
 			b.Fatalf("%.2f times the memory: %+v", after, st)

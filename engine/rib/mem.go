@@ -19,8 +19,7 @@ const (
 // Go pointer, and the garbage collector never looks into it.
 type chunk [chunkWords]uint64
 
-func (c *chunk) halves() *[chunkBytes / 4]uint32 { return (*[chunkBytes / 4]uint32)(unsafe.Pointer(c)) }
-func (c *chunk) bytes() *[chunkBytes]byte        { return (*[chunkBytes]byte)(unsafe.Pointer(c)) }
+func (c *chunk) bytes() *[chunkBytes]byte { return (*[chunkBytes]byte)(unsafe.Pointer(c)) }
 
 // memory takes chunks from the system. Address space is asked for in small regions as it is needed, so that an address
 // space limit or strict overcommit costs nothing until it is reached, and is then a refusal and not a crash.

@@ -117,8 +117,26 @@ type query struct {
 	memo   *memo    // verdicts of q.Attrs, or nil
 	left   int      // routes still wanted; negative is without limit
 	work   int      // done in this chunk
-	hits   []hit
-	out    results
+
+	*scratch
+}
+
+// scratch is what queries use one after the other.
+type scratch struct {
+	hits []hit
+	out  results
+	ask  asked
+	most int // hits that were ever in hits since reset
+}
+
+// reset lets go of tables.
+func (c *scratch) reset() {
+	clear(c.hits[:c.most])
+	clear(c.out.routes[:min(c.most, cap(c.out.routes))])
+	c.ask, c.most = asked{}, 0
+	if cap(c.hits) > 16*queryBatch {
+		c.hits, c.out = nil, results{}
+	}
 }
 
 // hit is a route found. It means something as long as the guard is held.
@@ -147,6 +165,11 @@ func (r *query) run() error {
 		}
 	}
 	defer r.s.pins.unpin(r.s.pins.pin())
+	r.scratch = r.s.scratch.Get().(*scratch)
+	defer func() {
+		r.scratch.reset()
+		r.s.scratch.Put(r.scratch)
+	}()
 	if r.q.Tables != nil {
 		for _, t := range r.q.Tables {
 			if t.family == r.f && (r.q.Where == nil || r.q.Where(t.owner)) {
@@ -183,6 +206,7 @@ func (r *query) chunks(step func() (done bool)) error {
 		}
 		r.hits, r.work = r.hits[:0], 0
 		done = step()
+		r.most = max(r.most, len(r.hits))
 		if r.left >= 0 && len(r.hits) >= r.left {
 			r.hits, done = r.hits[:r.left], true
 		}
@@ -270,42 +294,77 @@ func (r *query) probe(t *Table, id uint32) (has bool) {
 func (r *query) probeAll(id uint32, skip *tableSet) {
 	first := len(r.hits)
 	if r.tables != nil {
-		for _, t := range r.tables {
-			if !skip.has(t) && r.probe(t, id) {
-				skip.add(t)
-			}
-		}
+		r.probeDense(r.tables, id, skip, nil)
 		return
 	}
 	f := r.f
 	f.mu.RLock()
-	for _, t := range f.dense {
-		if !skip.has(t) && (r.q.Where == nil || r.q.Where(t.owner)) && r.probe(t, id) {
-			skip.add(t)
-		}
-	}
+	r.probeDense(f.dense, id, skip, r.q.Where)
 	dense := len(r.hits)
 	held := presence{^uint64(0), ^uint64(0)}
 	if r.d.present.Load() == presenceReady {
 		held = r.d.presence(r.s, id)
 	}
-	var ask asked
+	ask := &r.ask
 	for k, set := range held {
 		for ; set != 0; set &= set - 1 {
 			bucket := f.buckets[k*64+bits.TrailingZeros64(set)]
 			for i := range bucket {
 				if held.has(bucket[i].bits) && !skip.has(bucket[i].t) {
 					if ask.tables[ask.n], ask.n = bucket[i].t, ask.n+1; ask.n == len(ask.tables) {
-						r.probeSparse(&ask, id, skip)
+						r.probeSparse(ask, id, skip)
 					}
 				}
 			}
 		}
 	}
-	r.probeSparse(&ask, id, skip)
+	r.probeSparse(ask, id, skip)
 	f.mu.RUnlock()
 	if len(r.hits) > dense {
 		slices.SortStableFunc(r.hits[first:], func(a, b hit) int { return compareOwners(a.t, b.t) })
+	}
+}
+
+// probeDense adds the wanted routes of one prefix in tables most of which are dense. As in probeSparse, each step is taken in many tables before
+// the next.
+func (r *query) probeDense(tables []*Table, id uint32, skip *tableSet, where func(Owner) bool) {
+	a := &r.ask
+	for len(tables) > 0 {
+		group := tables[:min(len(tables), len(a.tables))]
+		tables = tables[len(group):]
+		r.work += len(group)
+		for i, t := range group {
+			a.roots[i] = t.root.Load()
+		}
+		for i, root := range a.roots[:len(group)] {
+			a.pages[i] = 0
+			if root != nil {
+				a.pages[i] = root.page(id)
+			}
+		}
+		for i, n := range a.pages[:len(group)] {
+			a.cells[i] = 0
+			if n != 0 {
+				a.cells[i] = atomic.LoadUint64(&r.s.big.big(n)[id%blockIDs])
+			}
+		}
+		for i, t := range group {
+			c, root := a.cells[i], a.roots[i]
+			tree := root != nil && !root.isDense()
+			if c == 0 && !tree || skip.has(t) || where != nil && !where(t.owner) {
+				continue
+			}
+			if tree {
+				if r.probe(t, id) {
+					skip.add(t)
+				}
+				continue
+			}
+			skip.add(t)
+			if r.wanted(t, 0, c) {
+				r.hits = append(r.hits, hit{t, id, 0, c})
+			}
+		}
 	}
 }
 
@@ -314,6 +373,8 @@ type asked struct {
 	n      int
 	tables [64]*Table
 	roots  [64]*root
+	pages  [64]uint32
+	cells  [64]uint64
 	tops   [64]*branch
 	leaves [64]leaf
 }

@@ -62,6 +62,7 @@ type Store struct {
 	retired quarantine
 	pins    pins
 	batches sync.Pool // *batch
+	scratch sync.Pool // *scratch
 	writers atomic.Uint32
 
 	famMu    sync.Mutex
@@ -100,6 +101,7 @@ func New(o Options) *Store {
 	s.attrs.init(s.mem)
 	s.keys.init(s.mem, 1, 1)
 	s.batches.New = func() any { return new(batch) }
+	s.scratch.New = func() any { return new(scratch) }
 	s.families.Store(&map[bgp.Family]*family{})
 	s.setGoal()
 	ctx, stop := context.WithCancel(context.Background())
