@@ -26,9 +26,10 @@ const (
 //	record      length 2 | bytes | up to 3 bytes of padding
 //	free block  0xffff 2 | units 2 | next free block 4 (if there is room) ...
 //
-// Memory is divided into extents, each owned by one lane or by none: a writer adds to one lane, so that what it adds lies together. Invariants: an extent is tiled by records and free blocks without
-// a gap, but for its part beyond cur while it is the lane's current one; so it can be walked. A record does not change
-// from its publication until it is freed, and is freed only when nobody looks at it. Number 0 is no record.
+// Memory is divided into extents, each owned by one lane or by none: a writer adds to one lane, so that what it
+// adds lies together. Invariants: an extent is tiled by records and free blocks without a gap, but for its part
+// beyond cur while it is the lane's current one; so it can be walked. A record does not change from its publication
+// until it is freed, and is freed only when nobody looks at it. Number 0 is no record.
 type arena struct {
 	m      *memory
 	modest int // chunks that are not made of huge pages
@@ -81,8 +82,8 @@ func (a *arena) blockUnits(n uint32) (units uint32, free bool) {
 	return recordUnits(int(length)), false
 }
 
-// add stores a record and returns its number, or 0 when there is no room. The number is in m, if m is not nil, before a sweep can see
-// the record.
+// add stores a record and returns its number, or 0 when there is no room. The number is in m, if m is not nil,
+// before a sweep can see the record.
 func (a *arena) add(k int, rec []byte, m *marks) uint32 {
 	if len(rec) > recordMax {
 		return 0
@@ -115,7 +116,8 @@ func freeList(units uint32) int {
 
 // take takes units from a lane, which is locked.
 func (a *arena) take(l *lane, units uint32) uint32 {
-	// A block of the same size, or one that leaves room for another such record, or fresh memory, or any block, or more memory.
+	// A block of the same size, or one that leaves room for another such record, or fresh memory, or any block, or
+	// more memory.
 	if units < exactUnits && l.heads[units] != 0 {
 		return l.pop(a, int(units), units)
 	}
@@ -234,8 +236,8 @@ func (a *arena) drop(k int, n uint32) {
 	a.pushFree(l, n, units)
 }
 
-// rebuild frees every record of a lane that is dead, joins neighbouring free blocks, and gives empty extents back. It lets go of
-// the lane now and then, so that nobody waits for more than some ten microseconds.
+// rebuild frees every record of a lane that is dead, joins neighbouring free blocks, and gives empty extents back.
+// It lets go of the lane now and then, so that nobody waits for more than some ten microseconds.
 func (a *arena) rebuild(k int, dead func(n uint32) bool) (records int, freed int64) {
 	l := &a.lanes[k]
 	l.mu.Lock()

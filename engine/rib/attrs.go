@@ -14,8 +14,8 @@ const (
 	hashSlot   = uint64(1)<<attrShift - 1 // the lowest make the slot
 )
 
-// attrs interns attribute records: equal bytes have one number while any table holds it. Finding one that exists takes no
-// lock. There are no reference counts; see sweep.go.
+// attrs interns attribute records: equal bytes have one number while any table holds it. Finding one that exists
+// takes no lock. There are no reference counts; see sweep.go.
 type attrs struct {
 	seed  maphash.Seed
 	arena arena
@@ -52,8 +52,8 @@ func (a *attrs) find(s *Store, h uint64, rec []byte) (id, page uint32) {
 	}
 }
 
-// intern returns the number of a record, or 0 when there is no room for it. The guard is held shared, so that the number
-// stays good until it is released or the number is in a cell.
+// intern returns the number of a record, or 0 when there is no room for it. The guard is held shared, so that the
+// number stays good until it is released or the number is in a cell.
 func (a *attrs) intern(s *Store, h uint64, rec []byte, lane int) uint32 {
 	for {
 		id, page := a.find(s, h, rec)

@@ -16,7 +16,8 @@ import (
 	"bmp/proto/bgp"
 )
 
-// Sizes of the benchmarks. The large ones are run by hand: RIB_PEERS=100 go test -bench 'Full' -benchtime 1x -timeout 1h.
+// Sizes of the benchmarks. The large ones are run by hand: RIB_PEERS=100 go test -bench 'Full' -benchtime 1x
+// -timeout 1h.
 func benchSize(name string, small int) int {
 	if v, err := strconv.Atoi(os.Getenv(name)); err == nil {
 		return v
@@ -41,9 +42,9 @@ func (s *stream) record(u streamUpdate) []byte {
 	return s.recs[u.rec+2:][:n]
 }
 
-// generator makes the synthetic full tables of the published measurements: prefixes of which each peer announces 95 %, 60 % of them
-// /24; one attribute set for about 6 prefixes, random bytes of 75 on average; half of the sets are shared among 10 peers; the order of sets
-// differs from peer to peer.
+// generator makes the synthetic full tables of the published measurements: prefixes of which each peer announces 95
+// %, 60 % of them /24; one attribute set for about 6 prefixes, random bytes of 75 on average; half of the sets are
+// shared among 10 peers; the order of sets differs from peer to peer.
 type generator struct {
 	prefixes []uint64 // address << 8 | bits
 	order    []uint32
@@ -150,8 +151,8 @@ func (s *stream) load(w *Writer, t *Table, now time.Time) (routes int) {
 	return routes
 }
 
-// cpu is the CPU time of the thread, to which the goroutine is locked: others on the machine, the collector and the sweep do
-// not count.
+// cpu is the CPU time of the thread, to which the goroutine is locked: others on the machine, the collector and the
+// sweep do not count.
 func cpu() time.Duration {
 	const thread = 1 // RUSAGE_THREAD
 	var u syscall.Rusage
@@ -336,7 +337,8 @@ func (f *fullTables) down(b *testing.B) {
 	b.ReportMetric(float64(worst.Microseconds())/1000, "down-worst-ms")
 }
 
-// BenchmarkSparse holds 1,000 routes of each of 10,000 peers, with few attribute sets, and asks for prefixes over all of them.
+// BenchmarkSparse holds 1,000 routes of each of 10,000 peers, with few attribute sets, and asks for prefixes over
+// all of them.
 func BenchmarkSparse(b *testing.B) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -449,9 +451,10 @@ func BenchmarkEmpty(b *testing.B) {
 	}
 }
 
-// BenchmarkRounds announces full tables ten times over, each time with all attributes changed, while sweeps run in the background. It fails when
-// the memory afterwards, when the background has had its time, is more than 1.1 times what it was after the first time. most-x-RSS is the most it was
-// meanwhile: what is announced during a sweep is only swept by the next.
+// BenchmarkRounds announces full tables ten times over, each time with all attributes changed, while sweeps run in
+// the background. It fails when the memory afterwards, when the background has had its time, is more than 1.1 times
+// what it was after the first time. most-x-RSS is the most it was meanwhile: what is announced during a sweep is
+// only swept by the next.
 func BenchmarkRounds(b *testing.B) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

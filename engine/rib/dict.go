@@ -79,11 +79,12 @@ func (p shape) valid(key []byte) bool {
 	return bits <= p.maxBits() && len(key) == 1+p.rd()+(bits+7)/8
 }
 
-// dict numbers the prefixes of one family. A number is small, so that a table can be an array indexed by it, and is the same in all
-// tables: what a prefix is gets stored once. IPv4 prefixes are whole in their slot; other keys are in an arena and are compared.
+// dict numbers the prefixes of one family. A number is small, so that a table can be an array indexed by it, and is
+// the same in all tables: what a prefix is gets stored once. IPv4 prefixes are whole in their slot; other keys are
+// in an arena and are compared.
 //
-// A number is live, in limbo (no table holds it, it cannot be found any more, but a query that runs may still remember it) or free.
-// Invariant: the key of a number does not change while it is live or in limbo.
+// A number is live, in limbo (no table holds it, it cannot be found any more, but a query that runs may still
+// remember it) or free. Invariant: the key of a number does not change while it is live or in limbo.
 type dict struct {
 	shape   shape
 	shard   [shards]slots // slot: 38 bits of tag | number 26
@@ -113,8 +114,8 @@ type dict struct {
 type block struct {
 	page  uint32 // big page: [256]u32 IPv4 address or arena number of the key, [256]u32 time of last change + 1
 	state uint32 // small page: [256]u8 state
-	// Big pages of presence (presence.go), each for half of the numbers. The first two are in use, the others are built by a sweep to
-	// replace them. 0 while no sparse table holds any of the numbers.
+	// Big pages of presence (presence.go), each for half of the numbers. The first two are in use, the others are
+	// built by a sweep to replace them. 0 while no sparse table holds any of the numbers.
 	pres [4]uint32
 }
 
@@ -189,8 +190,8 @@ func (d *dict) get(s *Store, tag uint64, key []byte) uint32 {
 	}
 }
 
-// intern returns the number of a key, or 0 when there is no room. The guard is held as in attrs.intern. word is word4 of an
-// IPv4 key, whose bytes are not needed; of others it is not looked at.
+// intern returns the number of a key, or 0 when there is no room. The guard is held as in attrs.intern. word is
+// word4 of an IPv4 key, whose bytes are not needed; of others it is not looked at.
 func (d *dict) intern(s *Store, tag uint64, key []byte, word uint64) uint32 {
 	if id := d.get(s, tag, key); id != 0 {
 		return id
@@ -302,8 +303,8 @@ func (d *dict) grow(s *Store, id uint32) bool {
 	return true
 }
 
-// outlive keeps the time of change of a number that will be found no more. It comes before the number is taken out of the hash table:
-// whoever finds no number asks d.dropped.
+// outlive keeps the time of change of a number that will be found no more. It comes before the number is taken out
+// of the hash table: whoever finds no number asks d.dropped.
 func (d *dict) outlive(s *Store, id uint32) {
 	d.mu.Lock()
 	d.dropped = max(d.dropped, atomic.LoadUint32(&d.columns(s, id)[blockIDs+id%blockIDs]))
@@ -328,8 +329,8 @@ func (d *dict) bury(s *Store, ids []uint32) {
 	d.mu.Unlock()
 }
 
-// exhume frees the numbers in limbo that no query remembers. Since they were buried, the guard has been held exclusively
-// at least once.
+// exhume frees the numbers in limbo that no query remembers. Since they were buried, the guard has been held
+// exclusively at least once.
 func (d *dict) exhume(s *Store) (freed int) {
 	oldest := s.pins.oldest()
 	d.mu.Lock()

@@ -17,9 +17,9 @@ const (
 	guardFloor = 12 // times the parse floor
 )
 
-// BenchmarkGuard fails when 10 peers with 1 M routes each take more than 22 bytes of resident memory a route, or when reading them from raw
-// BMP bytes into the store takes more than 12 times as long as reading them alone, in the same process: best of five each, as single runs
-// are too noisy to judge by.
+// BenchmarkGuard fails when 10 peers with 1 M routes each take more than 22 bytes of resident memory a route, or
+// when reading them from raw BMP bytes into the store takes more than 12 times as long as reading them alone, in
+// the same process: best of five each, as single runs are too noisy to judge by.
 func BenchmarkGuard(b *testing.B) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -12,11 +12,11 @@ import (
 
 const indexBlock = 1 << 15 // items sorted or merged between looks at the context
 
-// index keeps the live numbers of a dict in the order of their keys, for what is asked in order or by range. It is built when first
-// asked for; from then on new numbers are collected and merged in at the next question.
+// index keeps the live numbers of a dict in the order of their keys, for what is asked in order or by range. It is
+// built when first asked for; from then on new numbers are collected and merged in at the next question.
 //
-// Invariant: the snapshot holds no number that is free. (A sweep takes numbers in limbo out before they can become free, and a query keeps what is in
-// limbo from becoming free.)
+// Invariant: the snapshot holds no number that is free. (A sweep takes numbers in limbo out before they can become
+// free, and a query keeps what is in limbo from becoming free.)
 type index struct {
 	mu   sync.Mutex // one builder at a time; before dict.mu
 	snap atomic.Pointer[indexSnap]

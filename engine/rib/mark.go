@@ -7,12 +7,12 @@ const (
 	markWords = markUnits / 64
 )
 
-// marks is a set of 32-bit numbers that many goroutines add to: what a sweep has found alive. Blocks are made when first
-// needed, on the Go heap, for the time of the sweep.
+// marks is a set of 32-bit numbers that many goroutines add to: what a sweep has found alive. Blocks are made when
+// first needed, on the Go heap, for the time of the sweep.
 //
 // While marks are in place, whoever obtains a number from a hash table without its lock adds it here first and then
-// looks whether the page it found it in is still in its place; the sweep takes the page out of its place first and then looks
-// here. One of them sees the other.
+// looks whether the page it found it in is still in its place; the sweep takes the page out of its place first and
+// then looks here. One of them sees the other.
 type marks struct {
 	blocks []atomic.Pointer[[markWords]uint64]
 }

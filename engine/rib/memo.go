@@ -4,7 +4,8 @@ import "context"
 
 const memoUnits = extentUnits // records of one extent share a block of verdicts
 
-// memo remembers the verdicts of a predicate on attribute records, so that it is asked about once per record and not once per route.
+// memo remembers the verdicts of a predicate on attribute records, so that it is asked about once per record and
+// not once per route.
 type memo struct {
 	s      *Store
 	attrs  func([]byte) bool

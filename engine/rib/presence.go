@@ -9,12 +9,13 @@ const (
 	presenceIDs  = bigWords * 64 / presenceBits // numbers in a page
 )
 
-// presence is 128 bits: of a table, the three that stand for it; of a prefix, those of all sparse tables that hold it. A table all of whose bits a
-// prefix has may hold it: with ten holders among ten thousand tables that is a hundred to look at. A bit of a prefix is never cleared while
-// the prefix lives: a sweep builds the bits anew.
+// presence is 128 bits: of a table, the three that stand for it; of a prefix, those of all sparse tables that hold
+// it. A table all of whose bits a prefix has may hold it: with ten holders among ten thousand tables that is a
+// hundred to look at. A bit of a prefix is never cleared while the prefix lives: a sweep builds the bits anew.
 type presence [presenceBits / 64]uint64
 
-// presenceOf is the bits of the table with a number. The first is the table's bucket, so that a bucket's tables are as many as another's.
+// presenceOf is the bits of the table with a number. The first is the table's bucket, so that a bucket's tables are
+// as many as another's.
 func presenceOf(table uint32) (p presence) {
 	h := table*0x9e3779b1 + 0x85ebca6b
 	h ^= h >> 15
@@ -31,8 +32,8 @@ func (p presence) has(q presence) bool { return p[0]&q[0] == q[0] && p[1]&q[1] =
 // presenceFrom is how many sparse tables a family has before presence is kept for it: fewer are asked one and all.
 const presenceFrom = 64
 
-// A family's presence is off; or kept, so that writers add to it, but not complete; or ready, and queries go by it. It changes while the guard is
-// held exclusively, at the beginning and the end of a sweep, which completes it.
+// A family's presence is off; or kept, so that writers add to it, but not complete; or ready, and queries go by it.
+// It changes while the guard is held exclusively, at the beginning and the end of a sweep, which completes it.
 const (
 	presenceOff = iota
 	presenceKept
@@ -67,7 +68,8 @@ func (d *dict) renewedPresence(s *Store, id uint32, t *Table) {
 	}
 }
 
-// switchPresence begins or ends the keeping of presence, as the number of sparse tables asks for. The guard is held exclusively.
+// switchPresence begins or ends the keeping of presence, as the number of sparse tables asks for. The guard is held
+// exclusively.
 func (f *family) switchPresence(s *Store) {
 	f.mu.RLock()
 	n := len(f.tables) - len(f.numbers) - len(f.dense)
@@ -142,7 +144,8 @@ func (d *dict) clearPresence(s *Store, id uint32) {
 	}
 }
 
-// renewPresence puts the bits that a sweep has built in place of the old, if they are complete. The guard is held exclusively.
+// renewPresence puts the bits that a sweep has built in place of the old, if they are complete. The guard is held
+// exclusively.
 func (d *dict) renewPresence(s *Store, complete bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -12,8 +12,8 @@ const (
 
 // quarantine keeps what was taken out of use while readers and writers that came earlier may still look at it.
 //
-// Whoever looks at pages holds Store.guard shared. So whoever has held it exclusively for a moment knows that everything
-// retired before has been let go by all.
+// Whoever looks at pages holds Store.guard shared. So whoever has held it exclusively for a moment knows that
+// everything retired before has been let go by all.
 type quarantine struct {
 	bytes atomic.Int64
 	mu    sync.Mutex

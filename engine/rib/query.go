@@ -37,20 +37,21 @@ type Query struct {
 	Stale  bool                  // only stale routes
 	Attrs  func(rec []byte) bool // evaluated at most once or twice per attribute set, with a lock shared: keep it short
 
-	// Sorted orders by key, then client, peer, view and path identifier. Unsorted is faster on many routes and starts at
-	// once. Exact, Longer and Shorter are always so sorted; LPM by client, peer and view.
+	// Sorted orders by key, then client, peer, view and path identifier. Unsorted is faster on many routes and
+	// starts at once. Exact, Longer and Shorter are always so sorted; LPM by client, peer and view.
 	Sorted bool
 	Limit  int // most routes returned; 0 means no limit
 }
 
-// ErrNotPrefixes is returned for LPM, Longer and Shorter in a family whose keys are not prefixes, and for a key that is not one.
+// ErrNotPrefixes is returned for LPM, Longer and Shorter in a family whose keys are not prefixes, and for a key
+// that is not one.
 var ErrNotPrefixes = errors.New("not a prefix")
 
 // ErrClosed is returned when the store was closed.
 var ErrClosed = errors.New("route store closed")
 
-// Route is one route. Key and Record are valid until the callback returns, and must not be written to; routes with equal
-// attributes may share a Record.
+// Route is one route. Key and Record are valid until the callback returns, and must not be written to; routes with
+// equal attributes may share a Record.
 type Route struct {
 	Table  *Table
 	Key    []byte
@@ -61,9 +62,9 @@ type Route struct {
 	AttrID uint32 // equal for equal records within one callback
 }
 
-// Query calls fn with batches of the routes selected. No lock is held while fn runs, so it may take its time; routes that come and
-// go meanwhile may or may not be seen, all others are seen exactly once. An error of fn ends the query and is returned; so does
-// the context's end, within some milliseconds.
+// Query calls fn with batches of the routes selected. No lock is held while fn runs, so it may take its time;
+// routes that come and go meanwhile may or may not be seen, all others are seen exactly once. An error of fn ends
+// the query and is returned; so does the context's end, within some milliseconds.
 func (s *Store) Query(ctx context.Context, q Query, fn func(batch []Route) error) error {
 	r := &query{s: s, ctx: ctx, q: q, fn: fn}
 	return r.run()
@@ -101,9 +102,9 @@ const (
 
 // query is one run of Query or Count.
 //
-// It works in chunks: with the guard held shared it gathers hits and copies what they stand for; then it lets go of the guard and
-// calls fn. What it remembers from one chunk to the next are tables, and prefix numbers: these keep their meaning, as the query is
-// pinned. Page and record numbers it does not remember.
+// It works in chunks: with the guard held shared it gathers hits and copies what they stand for; then it lets go of
+// the guard and calls fn. What it remembers from one chunk to the next are tables, and prefix numbers: these keep
+// their meaning, as the query is pinned. Page and record numbers it does not remember.
 type query struct {
 	s      *Store
 	ctx    context.Context
@@ -194,8 +195,8 @@ func (r *query) run() error {
 	return r.all()
 }
 
-// chunks calls step, with the guard held, until it is done, and passes on what it has found after each call. Step returns when it
-// has enough hits or has done enough work.
+// chunks calls step, with the guard held, until it is done, and passes on what it has found after each call. Step
+// returns when it has enough hits or has done enough work.
 func (r *query) chunks(step func() (done bool)) error {
 	for done := false; !done; {
 		if err := r.ctx.Err(); err != nil {
@@ -289,8 +290,8 @@ func (r *query) probe(t *Table, id uint32) (has bool) {
 	return has
 }
 
-// probeAll adds the wanted routes of one prefix in all tables asked, in the order of their owners. skip says which tables not
-// to ask, and learns which had the prefix; it may be nil.
+// probeAll adds the wanted routes of one prefix in all tables asked, in the order of their owners. skip says which
+// tables not to ask, and learns which had the prefix; it may be nil.
 func (r *query) probeAll(id uint32, skip *tableSet) {
 	first := len(r.hits)
 	if r.tables != nil {
@@ -325,8 +326,8 @@ func (r *query) probeAll(id uint32, skip *tableSet) {
 	}
 }
 
-// probeDense adds the wanted routes of one prefix in tables most of which are dense. As in probeSparse, each step is taken in many tables before
-// the next.
+// probeDense adds the wanted routes of one prefix in tables most of which are dense. As in probeSparse, each step
+// is taken in many tables before the next.
 func (r *query) probeDense(tables []*Table, id uint32, skip *tableSet, where func(Owner) bool) {
 	a := &r.ask
 	for len(tables) > 0 {
@@ -379,8 +380,9 @@ type asked struct {
 	leaves [64]leaf
 }
 
-// probeSparse adds the wanted routes of one prefix in the tables of a, and empties a. None of what it looks at is likely to be in the cache; so it
-// goes through all tables step by step, and the misses of a step overlap: ten times faster than table by table.
+// probeSparse adds the wanted routes of one prefix in the tables of a, and empties a. None of what it looks at is
+// likely to be in the cache; so it goes through all tables step by step, and the misses of a step overlap: ten
+// times faster than table by table.
 func (r *query) probeSparse(a *asked, id uint32, skip *tableSet) {
 	for i, t := range a.tables[:a.n] {
 		a.roots[i] = t.root.Load()
@@ -668,9 +670,9 @@ func (r *query) all() error {
 	})
 }
 
-// walk goes through table after table. When there is much to go through, it first evaluates a filter on attributes for all records there
-// are, in the order of memory, which is several times faster than in the order of routes; but not before it has tried for a moment to
-// find first rows.
+// walk goes through table after table. When there is much to go through, it first evaluates a filter on attributes
+// for all records there are, in the order of memory, which is several times faster than in the order of routes; but
+// not before it has tried for a moment to find first rows.
 func (r *query) walk() error {
 	const lookFirst = 1 << 16
 	worthwhile := r.memo != nil && int64(r.routes()) > 2*r.s.attrs.sets.Load()

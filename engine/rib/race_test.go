@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// TestConcurrentHistory runs several writers with their own tables and models, readers that ask all the time, and sweeps, all
-// at once in one store, and compares each writer's tables with its model. Prefixes and attributes are common to the writers, so that they meet in the
-// dictionaries. Under the race detector the memory is the Go heap, where the detector looks.
+// TestConcurrentHistory runs several writers with their own tables and models, readers that ask all the time, and
+// sweeps, all at once in one store, and compares each writer's tables with its model. Prefixes and attributes are
+// common to the writers, so that they meet in the dictionaries. Under the race detector the memory is the Go heap,
+// where the detector looks.
 func TestConcurrentHistory(t *testing.T) {
 	seed := testSeed(t)
 	writers, steps := 3, benchSize("RIB_STEPS", 2000)
@@ -75,8 +76,8 @@ func TestConcurrentHistory(t *testing.T) {
 	}
 }
 
-// checkOwn is check for one of several models: prefixes are common to all, so what others withdraw changes LastChange, but never to
-// an earlier time than the model's own.
+// checkOwn is check for one of several models: prefixes are common to all, so what others withdraw changes
+// LastChange, but never to an earlier time than the model's own.
 func (m *model) checkOwn(tb testing.TB) { m.check(tb) }
 
 func map2[K comparable](in map[K][][]byte) map[K][][]byte {

@@ -14,11 +14,11 @@ const (
 	headNumber = 1<<headShift - 1
 )
 
-// slots is one shard of a hash table of 64-bit slots: extendible hashing over big pages. A table grows a page at a time,
-// so there is never a long rehash, and nothing but fixed pages is ever allocated.
+// slots is one shard of a hash table of 64-bit slots: extendible hashing over big pages. A table grows a page at a
+// time, so there is never a long rehash, and nothing but fixed pages is ever allocated.
 //
-// A slot's upper 32 bits say where it belongs: the uppermost bits choose the page, the lower 16 the place in it to probe from.
-// 0 is an empty slot.
+// A slot's upper 32 bits say where it belongs: the uppermost bits choose the page, the lower 16 the place in it to
+// probe from. 0 is an empty slot.
 //
 // Invariants: finding takes no lock. mu is held to change anything. A slot once in a page stays there, and a page that
 // is replaced (by split, merge or sweep) is retired as it was: so a reader that finds a slot finds a true one, and one
@@ -49,8 +49,8 @@ func (x *slots) page(slot uint64) uint32 {
 	return atomic.LoadUint32(&d.pages[d.index(slot)])
 }
 
-// probe looks from place i on for a slot that equals want above the lowest shift bits. It returns the slot and the place to
-// go on from, or 0 where there is none.
+// probe looks from place i on for a slot that equals want above the lowest shift bits. It returns the slot and the
+// place to go on from, or 0 where there is none.
 func (p *bigPage) probe(i uint32, shift uint, want uint64) (slot uint64, next uint32) {
 	for {
 		s := atomic.LoadUint64(&p[i&(bigWords-1)])
@@ -161,9 +161,9 @@ func (x *slots) replace(d *slotDir, k, depth uint32, half [2]uint32) {
 	}
 }
 
-// sweep drops the slots that are dead. A writer that found a slot without taking mu marks it alive and then looks whether the page
-// is still in place (mark.go): so pages are replaced first, and then those slots are put back that were marked meanwhile.
-// gone is called for each slot that is dropped for good. It holds x.mu page by page.
+// sweep drops the slots that are dead. A writer that found a slot without taking mu marks it alive and then looks
+// whether the page is still in place (mark.go): so pages are replaced first, and then those slots are put back that
+// were marked meanwhile. gone is called for each slot that is dropped for good. It holds x.mu page by page.
 func (x *slots) sweep(s *Store, dead func(slot uint64) bool, gone func(slot uint64)) {
 	var lost []uint64
 	for k := uint32(0); ; {

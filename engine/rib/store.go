@@ -22,8 +22,8 @@ type Options struct {
 	// 1/8 s (rounded down) and reach 8.5 years beyond it. Zero means the moment New is called.
 	Epoch time.Time
 
-	// MaxBytes bounds the memory taken from the system for routes. Zero means no bound. A route that needs memory beyond
-	// it is refused and counted (Counts.Refused).
+	// MaxBytes bounds the memory taken from the system for routes. Zero means no bound. A route that needs memory
+	// beyond it is refused and counted (Counts.Refused).
 	MaxBytes int64
 
 	// Same reports whether two attribute records say the same in other bytes. It is asked of a stale route that is
@@ -40,18 +40,20 @@ type Options struct {
 
 // Store holds the routes of every table. All methods may be called from any goroutine.
 //
-// Lock order: sweepMu, evaluating, sorting, guard, Table.mu, family.mu, slots.mu, index.mu, dict.mu, lane.mu; then slab.mu or arena.mu, memory.mu; quarantine.mu,
-// index.addMu and pins.mu are taken last and alone.
+// Lock order: sweepMu, evaluating, sorting, guard, Table.mu, family.mu, slots.mu, index.mu, dict.mu, lane.mu; then
+// slab.mu or arena.mu, memory.mu; quarantine.mu, index.addMu and pins.mu are taken last and alone.
 type Store struct {
 	epochMillis int64
 	same        func(a, b []byte) bool // Options.Same; may be nil
 
-	// guard is held shared by whoever looks at pages or records: by a Writer for a batch, by a query for a chunk of its work, for a
-	// millisecond at most. Holding it exclusively for a moment proves that all who came before have let go.
+	// guard is held shared by whoever looks at pages or records: by a Writer for a batch, by a query for a chunk of
+	// its work, for a millisecond at most. Holding it exclusively for a moment proves that all who came before have
+	// let go.
 	guard  sync.RWMutex
 	closed bool // written with guard and sorting held exclusively
 
-	// sorting is held shared by queries that order keys without the guard, which may take long: only Close waits for it.
+	// sorting is held shared by queries that order keys without the guard, which may take long: only Close waits
+	// for it.
 	sorting sync.RWMutex
 
 	mem     *memory
@@ -284,9 +286,10 @@ func (s *Store) Families() []bgp.Family {
 	return all
 }
 
-// LastChange is when a route for this key was last withdrawn from, or replaced in, any table: if it is at or before T
-// and so is Table.Emptied, then what the table holds now for the key is what it held at T. It is never too early by more than the
-// resolution; it may be too late for a key that no table holds. Zero when nothing was ever withdrawn or replaced.
+// LastChange is when a route for this key was last withdrawn from, or replaced in, any table: if it is at or before
+// T and so is Table.Emptied, then what the table holds now for the key is what it held at T. It is never too early
+// by more than the resolution; it may be too late for a key that no table holds. Zero when nothing was ever
+// withdrawn or replaced.
 func (s *Store) LastChange(f bgp.Family, key []byte) time.Time {
 	fam := s.familyOf(f, false)
 	if fam == nil || !fam.dict.shape.valid(key) {

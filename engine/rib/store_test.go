@@ -13,7 +13,8 @@ import (
 	"bmp/proto/bgp"
 )
 
-// TestRefused: at the memory bound routes are refused and counted, what is held stays whole, and room made by a peer's end is used again.
+// TestRefused: at the memory bound routes are refused and counted, what is held stays whole, and room made by a
+// peer's end is used again.
 func TestRefused(t *testing.T) {
 	for _, addPath := range []bool{false, true} {
 		for _, f := range []bgp.Family{bgp.IPv4Unicast, bgp.IPv6Unicast, bgp.L2VPNEVPN} {

@@ -15,8 +15,8 @@ type Swept struct {
 	Bytes         int64 // of attribute sets freed
 }
 
-// sweepGoal is when a sweep is worth while: records or prefix numbers made since the last one, and routes departed. What is only loaded is
-// never swept.
+// sweepGoal is when a sweep is worth while: records or prefix numbers made since the last one, and routes departed.
+// What is only loaded is never swept.
 type sweepGoal struct {
 	bytes    atomic.Int64 // of attrs.arena.grown
 	ids      atomic.Int64 // of all dicts' made
@@ -68,8 +68,8 @@ func (s *Store) wakeNow() {
 	}
 }
 
-// throttle delays a writer that makes records faster than the sweep that runs can free them: by then twice what makes a sweep worth while. Where
-// the sweep gets a processor of its own this does not happen. No lock is held.
+// throttle delays a writer that makes records faster than the sweep that runs can free them: by then twice what
+// makes a sweep worth while. Where the sweep gets a processor of its own this does not happen. No lock is held.
 func (s *Store) throttle() {
 	if s.goal.running.Load() && s.attrs.arena.grown.Load() > 2*s.goal.bytes.Load() && s.departed.Load() >= s.goal.departed.Load() {
 		s.throttled.Add(1)
@@ -107,8 +107,8 @@ func (s *Store) background(ctx context.Context) {
 	}
 }
 
-// Sweep frees the attribute sets and prefix numbers that no table holds any more. It runs beside writers and readers; the store does it by itself
-// when enough has died.
+// Sweep frees the attribute sets and prefix numbers that no table holds any more. It runs beside writers and
+// readers; the store does it by itself when enough has died.
 //
 // Instead of reference counts, which would be two contended writes per changed route:
 //
@@ -229,7 +229,8 @@ func (w *sweeper) walk(ctx context.Context) error {
 	return nil
 }
 
-// claim takes a part of the walk: some pages of a dense table, or a whole tree; of these a writer only takes small ones.
+// claim takes a part of the walk: some pages of a dense table, or a whole tree; of these a writer only takes small
+// ones.
 func (w *sweeper) claim(help bool) (c sweepWork, from, to uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -255,8 +256,8 @@ func (w *sweeper) claim(help bool) (c sweepWork, from, to uint64) {
 	return sweepWork{}, 0, 0
 }
 
-// help does a part of the walk of a sweep that runs, for a writer that makes records faster than sweeps free them: so what a sweep finds
-// does not grow without bound when everything changes all the time. The guard is held.
+// help does a part of the walk of a sweep that runs, for a writer that makes records faster than sweeps free them:
+// so what a sweep finds does not grow without bound when everything changes all the time. The guard is held.
 func (s *Store) help() {
 	w := s.helped.Load()
 	if w == nil || s.attrs.arena.grown.Load() < s.goal.bytes.Load() {
@@ -269,7 +270,8 @@ func (s *Store) help() {
 	}
 }
 
-// settle undoes the guess that a table would fill up, and what became of tables that were full once. While a table grows it is left alone.
+// settle undoes the guess that a table would fill up, and what became of tables that were full once. While a table
+// grows it is left alone.
 func (t *Table) settle() {
 	if !t.enter() {
 		return

@@ -26,8 +26,8 @@ type Counts struct {
 	Refused   uint64 // announced, but no memory or number was left for it: the route is not held, nor is its predecessor
 }
 
-// A cell is one route: attribute record 32 bits | generation 1 | time 31. 0 is no route, as a record's number is not 0. It is one
-// aligned word, stored and loaded atomically: its parts never disagree.
+// A cell is one route: attribute record 32 bits | generation 1 | time 31. 0 is no route, as a record's number is
+// not 0. It is one aligned word, stored and loaded atomically: its parts never disagree.
 const (
 	cellGen  = 1 << 31
 	cellTime = cellGen - 1
@@ -38,9 +38,9 @@ func cellAttr(c uint64) uint32 { return uint32(c >> 32) }
 // Table holds the routes of one peer, view and family. Its methods may be called from any goroutine. What a Writer has
 // staged is not part of the table until its Flush: flush before Clear, Drop, BeginRefresh and SweepStale.
 //
-// Invariants: mu is held to change a table, so it has one writer at a time. Readers take no lock but Store.guard, shared: they
-// load root once and see what was there then and, in part, what changed since. A route whose generation is not gen is
-// stale; gen changes only while no route is stale, so one bit is enough.
+// Invariants: mu is held to change a table, so it has one writer at a time. Readers take no lock but Store.guard,
+// shared: they load root once and see what was there then and, in part, what changed since. A route whose
+// generation is not gen is stale; gen changes only while no route is stale, so one bit is enough.
 type Table struct {
 	store   *Store
 	family  *family
@@ -282,8 +282,8 @@ func (t *Table) Drop() {
 	t.family.forget(t)
 }
 
-// each calls fn for the cells of r whose key is from or more, in order of keys, empty ones too, until it returns false. A key is
-// the prefix's number, and with ADD-PATH that<<32 | path identifier.
+// each calls fn for the cells of r whose key is from or more, in order of keys, empty ones too, until it returns
+// false. A key is the prefix's number, and with ADD-PATH that<<32 | path identifier.
 func (t *Table) each(r *root, from uint64, fn func(id, path uint32, cell *uint64) bool) {
 	switch {
 	case r == nil:
@@ -324,7 +324,8 @@ func (t *Table) cell(id uint32) uint64 {
 	return 0
 }
 
-// densePage returns the page of a number of a dense table, and makes it if need be; nil when there is no memory. t.mu is held.
+// densePage returns the page of a number of a dense table, and makes it if need be; nil when there is no memory.
+// t.mu is held.
 func (t *Table) densePage(id uint32) *bigPage {
 	r := t.root.Load()
 	if n := r.page(id); n != 0 {

@@ -7,17 +7,18 @@ import (
 	"sync/atomic"
 )
 
-// A tree holds the cells of a table that has few of the family's prefixes, or of one with ADD-PATH: entries in the order of
-// their keys, in leaves of one page, under branches, under the root.
+// A tree holds the cells of a table that has few of the family's prefixes, or of one with ADD-PATH: entries in the
+// order of their keys, in leaves of one page, under branches, under the root.
 //
 //	root      firsts, branches          Go heap
 //	branch    firsts, leaves            Go heap, at most branchMax leaves
 //	leaf      plain:     170 cells | 170 keys of 4 bytes | number of entries      small page: 20
 //	          ADD-PATH:  127 cells | 127 keys of 8 bytes | number of entries      small page: 15
 //
-// Invariants: keys and number of a leaf do not change once it is in place; to insert, the leaf is written anew and the old one
-// retired. A cell is changed in place; a withdrawn route leaves its key with cell 0, until the leaf is written anew or
-// compact finds too many of them. A branch's firsts do not change; what changes is the page number of a leaf.
+// Invariants: keys and number of a leaf do not change once it is in place; to insert, the leaf is written anew and
+// the old one retired. A cell is changed in place; a withdrawn route leaves its key with cell 0, until the leaf is
+// written anew or compact finds too many of them. A branch's firsts do not change; what changes is the page number
+// of a leaf.
 const (
 	smallLeaf = 1 << 31 // in a leaf's page number: it is a small page
 
@@ -73,8 +74,8 @@ func (l leaf) key(i int) uint64 {
 	return uint64(l.keys4[i])
 }
 
-// search is the place of the first key that is not below key. It looks at one key of each cache line, all at once, before it looks into one
-// of them: in a leaf that is not in the cache, halving would wait for line after line.
+// search is the place of the first key that is not below key. It looks at one key of each cache line, all at once,
+// before it looks into one of them: in a leaf that is not in the cache, halving would wait for line after line.
 func (l leaf) search(key uint64) int {
 	lo := 0
 	if l.keys8 != nil {
@@ -294,8 +295,8 @@ func (r *root) add(b *branch) {
 	r.branches = wide
 }
 
-// insert adds entries, ordered by key, none of whose keys the tree has. scratch is memory to work in. It returns how many were
-// added: fewer than there are when there is no memory. t.mu is held.
+// insert adds entries, ordered by key, none of whose keys the tree has. scratch is memory to work in. It returns
+// how many were added: fewer than there are when there is no memory. t.mu is held.
 func (t *Table) insert(entries []entry, scratch *[]entry) int {
 	done := 0
 	for done < len(entries) {
@@ -376,7 +377,8 @@ func (l leaf) merge(dst []entry, add []entry) (all []entry, tombs uint32) {
 	return append(dst, add...), tombs
 }
 
-// spread puts merged, which is too much for leaf li of branch bi, into that leaf and its neighbours, with one leaf more if need be.
+// spread puts merged, which is too much for leaf li of branch bi, into that leaf and its neighbours, with one leaf
+// more if need be.
 func (t *Table) spread(r *root, bi, li int, merged []entry, tombs uint32, scratch *[]entry) bool {
 	b := r.branches[bi].Load()
 	from := max(0, min(li-1, len(b.leaves)-leafWindow))

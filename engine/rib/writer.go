@@ -267,8 +267,8 @@ func (b *batch) number(s *Store) {
 	}
 }
 
-// cells brings the cells of dense tables into the cache, and the presence of what may be new in others. It takes no lock on the tables: what it
-// loads is looked at again.
+// cells brings the cells of dense tables into the cache, and the presence of what may be new in others. It takes no
+// lock on the tables: what it loads is looked at again.
 func (b *batch) cells(s *Store) {
 	for i := range b.ops {
 		o := &b.ops[i]
@@ -296,8 +296,8 @@ func (b *batch) want(p *uint64) {
 	}
 }
 
-// load loads all words wanted, in a loop so small that the processor waits for many of them at once. The stages that follow would wait for one
-// after the other, as they branch on what they find.
+// load loads all words wanted, in a loop so small that the processor waits for many of them at once. The stages
+// that follow would wait for one after the other, as they branch on what they find.
 func (b *batch) load() {
 	sum := uint64(0)
 	for _, p := range b.ahead[:b.loads] {
