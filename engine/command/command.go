@@ -27,8 +27,9 @@ type Handler struct {
 	tree    *grammar.Tree
 	run     map[string]func(context.Context, *call) error
 
-	mu      sync.Mutex
-	waiting []waitingQuirk
+	mu       sync.Mutex
+	waiting  []waitingQuirk
+	watching bool // a goroutine looks for their clients; it may outlive the last of them until something happens
 }
 
 var _ control.Handler = (*Handler)(nil)

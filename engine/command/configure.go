@@ -401,12 +401,14 @@ func (h *Handler) setWhenThere(w waitingQuirk) error {
 	if len(h.waiting) >= maxWaiting {
 		return control.Errorf(control.CodeTooMany, "%d quirks wait for their clients already", maxWaiting)
 	}
-	h.waiting = append(h.waiting, w)
-	if len(h.waiting) == 1 {
+	if !h.watching {
+		h.watching = true
 		// Clients and peers that come are console lines, peers in bulk as one.
 		go h.watch(h.station.Events().Subscribe(event.Filter{Console: true}, 64))
 	}
-	h.waiting = slices.DeleteFunc(h.waiting, h.set) // it may have come just now
+	if !h.set(w) { // it may have come just now
+		h.waiting = append(h.waiting, w)
+	}
 	return nil
 }
 
@@ -429,6 +431,7 @@ func (h *Handler) watch(sub *event.Subscription) {
 		h.mu.Lock()
 		h.waiting = slices.DeleteFunc(h.waiting, h.set)
 		done := len(h.waiting) == 0
+		h.watching = !done
 		h.mu.Unlock()
 		if done {
 			return
