@@ -39,6 +39,11 @@ func address(i int) string {
 	return netip.AddrFrom4(b).String()
 }
 
+// wide is a stream of which a read takes all there is room for.
+type wide struct{ stream }
+
+func (s *wide) Read(p []byte) (int, error) { return s.r.Read(p) }
+
 // TestPeersAreBounded has a router speak of more peers than are kept.
 func TestPeersAreBounded(t *testing.T) {
 	b := &bmptest.Session{}
@@ -48,7 +53,7 @@ func TestPeersAreBounded(t *testing.T) {
 	}
 	b.Statistics(bmptest.NewPeer(address(maxPeers), 65001), bmptest.Gauge(7, 1)) // no room
 	b.PeerDown(bmptest.NewPeer(address(7), 65001), bmp.DownRemote, nil)
-	c, _ := serve(t, &stream{r: bytes.NewReader(b.Bytes())})
+	c, _ := serve(t, &wide{stream{r: bytes.NewReader(b.Bytes())}})
 	if n := len(c.Peers()); n != maxPeers {
 		t.Fatalf("%d peers", n)
 	}

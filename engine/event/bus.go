@@ -24,7 +24,6 @@ type Bus struct {
 	next   int     // place of the oldest in log once it is full
 	lost   uint64  // console lines that the ring no longer has
 	subs   []*Subscription
-	nextID uint64
 }
 
 type countKey struct {

@@ -51,9 +51,6 @@ func (f *Filter) dear(client uint32) bool {
 
 // Subscription is one follower's bounded queue of events. C delivers them; Dropped says what did not fit.
 type Subscription struct {
-	ID     uint64 // counts up on the station, never given twice
-	Filter Filter // a copy: what was asked for
-
 	bus    *Bus
 	filter Filter
 	c      chan Event
@@ -65,11 +62,9 @@ type Subscription struct {
 
 // Subscribe starts a subscription with a queue of n events (at least 1). It ends with Close, or with the bus.
 func (b *Bus) Subscribe(f Filter, n int) *Subscription {
-	s := &Subscription{Filter: f, bus: b, filter: f, c: make(chan Event, max(n, 1))}
+	s := &Subscription{bus: b, filter: f, c: make(chan Event, max(n, 1))}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.nextID++
-	s.ID = b.nextID
 	if b.closed {
 		s.done.Store(true)
 		close(s.c)
@@ -117,11 +112,4 @@ func (s *Subscription) Close() {
 		s.bus.dear.Add(-1)
 	}
 	close(s.c)
-}
-
-// Subscriptions lists those that are running, oldest first.
-func (b *Bus) Subscriptions() []*Subscription {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Clone(b.subs)
 }

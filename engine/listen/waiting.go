@@ -105,7 +105,7 @@ func (p *Place) Leave() bool {
 	return true
 }
 
-// Len is the number of sessions waiting; Closed how many have lost their place so far.
+// Len is the number of sessions waiting.
 func (w *Waiting) Len() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()

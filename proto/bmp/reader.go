@@ -173,9 +173,6 @@ func (r *Reader) Buffered() int {
 // Offset is the offset in the stream of the message that Next will return.
 func (r *Reader) Offset() int64 { return r.offset }
 
-// Pending is the number of bytes read of the message that Next will return.
-func (r *Reader) Pending() int { return r.end - r.start }
-
 // Close gives buffers back that the Reader may hold of a pool; Next does so itself when it returns an error. The frame
 // returned last is no longer valid, and what was buffered is lost. It does not close the source.
 func (r *Reader) Close() {
