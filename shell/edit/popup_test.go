@@ -98,7 +98,7 @@ func TestOnATerminal(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			p := startChild(t, kind, 80, 30)
 			p.Type("show x\r")
-			p.Until("the line", contains("got \"show x\"\n"))
+			p.Until("the line", contains("got \"show x\"\nbmp#"))
 			p.Type("abc\x03")
 			p.Until("Ctrl-C", contains("interrupted\n"))
 			p.Type("slow\r")
