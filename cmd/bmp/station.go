@@ -297,11 +297,17 @@ func reload(s *engine.Station, con *console, config string) {
 	sdNotify("READY=1")
 }
 
-// configure runs the lines of a configuration as its owner. A listener or
-// setting that is there already is no error when it is read again.
+// configure runs the lines of a configuration as its owner: of the file that
+// -c names, else of the one in the state folder, where there is one. A listener
+// or setting that is there already is no error when it is read again, nor is
+// one of the state folder's that an option has brought.
 func configure(s *engine.Station, path string, start bool) error {
+	again := !start
 	if path == "" {
-		return nil
+		path, again = filepath.Join(s.StateDir(), command.ConfigFile), true
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) && start {
@@ -317,7 +323,7 @@ func configure(s *engine.Station, path string, start bool) error {
 	if err != nil {
 		return err
 	}
-	return shell.Configure(context.Background(), client, path, f, !start)
+	return shell.Configure(context.Background(), client, path, f, again)
 }
 
 // sayLimits tells when the system allows fewer open files than the options
