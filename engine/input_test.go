@@ -87,8 +87,8 @@ func TestBadInput(t *testing.T) {
 			}
 		})
 	}
-	if got := lines(s, "closed before a first message"); len(got) == 0 {
-		t.Error("nothing was said of sessions that never began")
+	if got := lines(s, "closed before a first message"); uint64(len(got)) != s.Summary().Unreadable {
+		t.Errorf("%d sessions never began, of these was said %q", s.Summary().Unreadable, got)
 	}
 	good.send(new(bmptest.Session).PeerUp(bmptest.NewPeer("10.0.0.1", 65001)))
 }
@@ -204,5 +204,31 @@ func TestByteByByte(t *testing.T) {
 	until(t, "it is applied", func() bool { return r.applied() == r.sent })
 	if len(r.routes()) != 1 {
 		t.Error("no route")
+	}
+}
+
+// A flood of connections that are no routers is told of in so many lines, and
+// then in one a second, which counts the others.
+func TestFlood(t *testing.T) {
+	var f flood
+	now := time.Unix(1000, 0)
+	said := 0
+	for range 100 {
+		if _, ok := f.tell(now); ok {
+			said++
+		}
+	}
+	if said != floodLines {
+		t.Errorf("%d lines at once", said)
+	}
+	more, ok := f.tell(now.Add(time.Second))
+	if !ok || more != 100-floodLines {
+		t.Errorf("a second later: %v, %d more", ok, more)
+	}
+	if _, ok := f.tell(now.Add(time.Second)); ok {
+		t.Error("two lines in a second")
+	}
+	if more, ok := f.tell(now.Add(time.Hour)); !ok || more != 1 {
+		t.Errorf("an hour later: %v, %d more", ok, more)
 	}
 }

@@ -68,21 +68,29 @@ func (s *Station) serve(conn *listen.Conn, ep client.Endpoint) {
 	}()
 }
 
-// flood lets one line a second through and counts the rest.
+// floodLines may come at once.
+const floodLines = 16
+
+// flood lets one line a second through, and up to floodLines after a quiet
+// time, and counts the rest.
 type flood struct {
 	mu   sync.Mutex
-	last time.Time
+	free time.Time // when all floodLines may come again
 	more int
 }
 
 func (f *flood) tell(now time.Time) (more int, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if now.Sub(f.last) < time.Second {
+	if f.free.Before(now) {
+		f.free = now
+	}
+	if f.free.Sub(now) > (floodLines-1)*time.Second {
 		f.more++
 		return 0, false
 	}
-	more, f.more, f.last = f.more, 0, now
+	f.free = f.free.Add(time.Second)
+	more, f.more = f.more, 0
 	return more, true
 }
 

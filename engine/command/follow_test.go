@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bmp/engine"
+	"bmp/engine/event"
 	"bmp/proto/bmp"
 	"bmp/proto/bmptest"
 	"bmp/proto/control"
@@ -285,6 +286,26 @@ func TestListenWords(t *testing.T) {
 	in("no listen [::1]:1790", "% 404 No listener '[::1]:1790'")
 	missing := filepath.Join(t.TempDir(), "no such file")
 	in("control [::1]:1790 tls '"+missing+"' key.pem", "open "+missing+": no such file")
+}
+
+// The log is in the order in which things happened, which is not always that in which they were told.
+func TestLogOrder(t *testing.T) {
+	ts := startStation(t, engine.Options{})
+	now := time.Now()
+	for _, e := range []struct {
+		text string
+		ago  time.Duration
+	}{{"then that", time.Second}, {"first this", 2 * time.Second}, {"and now", 0}} {
+		ts.Events().Publish(event.Event{Time: now.Add(-e.ago), Kind: event.Station, Text: e.text, Console: true})
+	}
+	out, _ := ts.typed("show log | include this|that|now")
+	first, then, last := strings.Index(out, "first this"), strings.Index(out, "then that"), strings.Index(out, "and now")
+	if first < 0 || then < first || last < then {
+		t.Errorf("%s", out)
+	}
+	if out, _ := ts.typed("show log last 1"); !strings.Contains(out, "and now") {
+		t.Errorf("last 1: %s", out)
+	}
 }
 
 // manyRoutes is a router with n routes of one peer.

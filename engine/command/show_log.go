@@ -2,9 +2,11 @@ package command
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
+	"bmp/engine/event"
 	"bmp/proto/filter"
 )
 
@@ -29,6 +31,8 @@ func showLog(ctx context.Context, c *call) error {
 		to, _ = c.m.Time("to")
 	}
 	events, lost := c.station.Events().Log(from)
+	// Peer changes wait for others to be summed up with, and are written later than what came after them.
+	slices.SortStableFunc(events, func(a, b event.Event) int { return a.Time.Compare(b.Time) })
 	for len(events) > 0 && events[len(events)-1].Time.After(to) {
 		events = events[:len(events)-1]
 	}
@@ -92,5 +96,14 @@ func showEvents(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	return c.out.Trailer(formatCount(c.station.Summary().Events, 1) + " events in all")
+	sum := c.station.Summary()
+	if sum.Unreadable > 0 {
+		// They never became clients, and have no other place.
+		err := c.out.Record(filter.Record{Cells: []string{"-", "(station)", "unreadable", formatCount(sum.Unreadable, 1)},
+			JSON: eventCountJSON{Kind: "unreadable", Count: sum.Unreadable}})
+		if err != nil {
+			return err
+		}
+	}
+	return c.out.Trailer(formatCount(sum.Events, 1) + " events in all")
 }
