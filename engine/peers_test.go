@@ -254,6 +254,26 @@ func TestChangesInBulkAreSummedUp(t *testing.T) {
 	})
 }
 
+// The sums are in the order in which the changes began.
+func TestSumsInOrder(t *testing.T) {
+	s := startStation(t, nil)
+	r := connect(t, s, "127.0.0.2", "edge1")
+	m := new(bmptest.Session)
+	peers := make([]bmptest.Peer, 9)
+	for i := range peers {
+		peers[i] = bmptest.NewPeer(fmt.Sprintf("10.0.0.%d", i+1), uint32(65001+i))
+		m.PeerUp(peers[i])
+	}
+	for _, p := range peers[:4] {
+		m.PeerDown(p, bmp.DownRemoteNotification, bmptest.Notification(4, 0))
+	}
+	r.send(m)
+	until(t, "they are summed up", func() bool { return len(lines(s, "PEERCHANGE")) == 2 })
+	if got := lines(s, "PEERCHANGE"); !strings.Contains(got[0], "9 peers UP in ") || !strings.Contains(got[1], "4 peers DOWN in ") {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestFollowersSeeMessagesAndRoutes(t *testing.T) {
 	s := startStation(t, nil)
 	p := bmptest.NewPeer("10.0.0.1", 65001)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"bmp/engine/event"
@@ -17,6 +18,7 @@ const bulkMost = 5 * time.Second
 type bulk struct {
 	first, last int64
 	ups, downs  int
+	downFirst   bool          // what began it
 	kept        []event.Event // the first bulkLines of them
 }
 
@@ -33,7 +35,7 @@ func (s *Session) peerChanged(p *peer, state, reason string) {
 	s.client.publish(e)
 	b := &s.bulk
 	if b.ups+b.downs == 0 {
-		b.first = s.now
+		b.first, b.downFirst = s.now, state != "UP"
 	}
 	b.last = s.now
 	if state == "UP" {
@@ -62,10 +64,15 @@ func (s *Session) flushBulk() {
 		}
 	} else {
 		took := time.Duration(b.last - b.first).Seconds()
-		for _, sum := range [...]struct {
+		type sum struct {
 			n     int
 			state string
-		}{{b.downs, "DOWN"}, {b.ups, "UP"}} {
+		}
+		sums := []sum{{b.ups, "UP"}, {b.downs, "DOWN"}}
+		if b.downFirst {
+			slices.Reverse(sums)
+		}
+		for _, sum := range sums {
 			if sum.n > 0 {
 				s.client.publish(event.Event{
 					Time: time.Unix(0, b.last), Kind: event.PeerChange, Console: true,
