@@ -148,7 +148,11 @@ func (s *Station) Run(ctx context.Context) (closed int, err error) {
 	closed = s.closeSessions(reason)
 	s.accepts.Wait()
 	s.sessions.Wait()
-	s.say("Stopped: %d clients closed", closed)
+	clients := "clients"
+	if closed == 1 {
+		clients = "client"
+	}
+	s.say("Stopped: %d %s closed", closed, clients)
 	if c := s.control.Load(); c != nil {
 		err = c.Close()
 	}
