@@ -11,6 +11,8 @@ type rewritten struct {
 	text    string
 	plain   []string    // plain lines by number, as typed
 	columns [][]segment // by line, where columns were moved
+	// language is how many bytes are no plain lines and no comments.
+	language int
 }
 
 // A segment says that what stands from column to on (bytes from 1, in the
@@ -53,7 +55,7 @@ func isPlain(line string, functions map[string]bool) bool {
 	first, _, _ := strings.Cut(line, " ")
 	first, _, _ = strings.Cut(first, "\t")
 	if line == "" || assignment.MatchString(first) || isOneOf(keywords, first) || isOneOf(builtins, first) || functions[first] ||
-		isOneOf(rawFilters, first) {
+		isOneOf(rawFilters, first) || first == "source" {
 		return false
 	}
 	if strings.ContainsAny(line, "$;`") || strings.HasSuffix(line, "\\") || strings.HasSuffix(line, "|") {
@@ -96,8 +98,7 @@ func isClosed(line string) bool {
 }
 
 // rewrite takes plain lines aside and quotes raw arguments.
-func rewrite(source string) *rewritten {
-	functions := functionNames(source)
+func rewrite(source string, functions map[string]bool) *rewritten {
 	r := &rewritten{}
 	var out strings.Builder
 	open := byte(0) // quote left open by the lines before
@@ -113,6 +114,7 @@ func rewrite(source string) *rewritten {
 		case open != 0:
 			open = quoteAfter(line, open)
 			out.WriteString(line)
+			r.language += len(line)
 		case strings.HasPrefix(line, "!") && !joined: // a comment, as on a router
 			out.WriteString("#")
 		case strings.HasPrefix(trimmed, "#"):
@@ -125,6 +127,7 @@ func rewrite(source string) *rewritten {
 			var quoted string
 			quoted, columns = quoteRaw(line)
 			open = quoteAfter(quoted, 0)
+			r.language += len(quoted)
 			out.WriteString(quoted)
 			joined = strings.HasSuffix(trimmed, "|") || strings.HasSuffix(trimmed, "\\") || strings.HasSuffix(trimmed, "&&")
 			r.columns = append(r.columns, columns)

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"mvdan.cc/sh/v3/expand"
@@ -41,21 +44,27 @@ type Options struct {
 	Environment []string
 	// Every is the pause between two tries of wait-until; 0: one second.
 	Every time.Duration
+	// Source reads the file that `source FILE` names; nil: `source` is a command
+	// like any other.
+	Source func(name string) ([]byte, error)
 }
 
 // maxKept bounds the output kept for `expect`.
 const maxKept = 1 << 20
 
 // A Runner keeps variables and functions from one Run to the next. It belongs
-// to one goroutine.
+// to one goroutine; the commands of a pipeline run in goroutines of its own, so
+// that Exec is called from several at once.
 type Runner struct {
-	o         Options
-	sh        *interp.Runner
-	script    *Script
+	o     Options
+	sh    *interp.Runner
+	steps atomic.Int64
+
+	mu        sync.Mutex
 	functions map[string]bool
-	steps     int
-	last      bytes.Buffer // output of the newest command, for expect
-	lastCut   bool
+	parts     []*part // of what runs, and those before it that declared functions
+	kept      int     // how many are of scripts that ran before
+	last      *kept   // output of the command that ended last, for expect
 }
 
 // New makes a Runner.
@@ -84,6 +93,7 @@ func New(o Options) (*Runner, error) {
 		interp.Dir("/"),
 		interp.StdIO(o.Stdin, o.Stdout, o.Stderr),
 		interp.CallHandler(r.call),
+		interp.OpenHandler(refuseFiles),
 		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return r.exec }),
 	)
 	if err != nil {
@@ -93,18 +103,25 @@ func New(o Options) (*Runner, error) {
 	return r, nil
 }
 
+// refuseFiles is what is left to redirections that the syntax tree did not show.
+func refuseFiles(_ context.Context, path string, _ int, _ os.FileMode) (io.ReadWriteCloser, error) {
+	return nil, &os.PathError{Op: "open", Path: path, Err: os.ErrPermission}
+}
+
 // Run runs a script with its arguments and returns its exit status. The error,
 // if any, is an *Error that ended it, or ctx's; it was not printed.
 func (r *Runner) Run(ctx context.Context, s *Script, args ...string) (int, error) {
-	r.script, r.steps = s, 0
-	for name := range s.functions {
-		r.functions[name] = true
+	r.steps.Store(0)
+	file, err := r.begin(s)
+	if err != nil {
+		return 2, err
 	}
+	defer r.end()
 	if err := interp.Params(append([]string{"-f", "-o", "pipefail", "--"}, args...)...)(r.sh); err != nil {
 		return 2, &Error{File: s.name, Text: err.Error(), Status: 2}
 	}
 	status := 0
-	for _, st := range s.file.Stmts {
+	for _, st := range file.Stmts {
 		err := r.sh.Run(ctx, st)
 		var exit interp.ExitStatus
 		switch {
@@ -138,7 +155,7 @@ func (r *Runner) call(ctx context.Context, args []string) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if r.steps++; r.steps > r.o.MaxSteps {
+	if r.steps.Add(1) > int64(r.o.MaxSteps) {
 		return nil, r.fault(hc.Pos, 1, "More than %d commands: the script is stopped", r.o.MaxSteps)
 	}
 	if depth, err := strconv.Atoi(hc.Env.Get(depthVariable).String()); err == nil && depth > r.o.MaxDepth {
@@ -154,8 +171,16 @@ func (r *Runner) call(ctx context.Context, args []string) ([]string, error) {
 	if bytes > r.o.MaxMemory {
 		return nil, r.fault(hc.Pos, 1, "Variables hold more than %d bytes: the script is stopped", r.o.MaxMemory)
 	}
-	if interp.IsBuiltin(args[0]) && !isOneOf(builtins, args[0]) && !r.functions[args[0]] {
-		args = append([]string{ourMark + args[0]}, args[1:]...)
+	if r.isFunction(args[0]) {
+		return args, nil
+	}
+	switch {
+	case args[0] == "eval":
+		return r.eval(hc.Pos, args)
+	case args[0] == "source" && r.o.Source != nil:
+		return r.source(hc.Pos, args)
+	case interp.IsBuiltin(args[0]) && !isOneOf(builtins, args[0]):
+		return append([]string{ourMark + args[0]}, args[1:]...), nil
 	}
 	return args, nil
 }
@@ -169,12 +194,12 @@ func (r *Runner) exec(ctx context.Context, args []string) error {
 	starts := make([]int, 0, 16) // where each word starts in the line
 	switch {
 	case args[0] == plainMark:
+		script := r.partAt(hc.Pos).script
 		n, err := strconv.Atoi(args[1])
-		if err != nil || n >= len(r.script.source.plain) {
+		if err != nil || n >= len(script.source.plain) {
 			return r.fault(hc.Pos, 2, "Invalid plain line")
 		}
-		line = r.script.source.plain[n]
-		// `eval` may make words of its own; a plain line has none.
+		line = script.source.plain[n]
 		args = strings.Fields(line)
 	default:
 		var piped bool
@@ -189,26 +214,41 @@ func (r *Runner) exec(ctx context.Context, args []string) error {
 	case "wait-until":
 		return r.waitUntil(ctx, hc, line, starts)
 	}
-	res := r.run(ctx, line, in, hc.Stdout)
+	res := r.run(ctx, line, in, hc.Stdout, hc.Stdout != r.o.Stdout)
 	return r.verdict(ctx, hc, res, starts)
 }
 
-// run executes a line and keeps its output for expect.
-func (r *Runner) run(ctx context.Context, line string, in io.Reader, out io.Writer) Result {
-	r.last.Reset()
-	r.lastCut = false
-	return r.o.Exec(ctx, line, in, io.MultiWriter(out, (*keep)(r)))
+// run executes a line and keeps its output for expect. What goes into a pipe is
+// taken from Exec as it comes: the reader of the pipe may be waiting for a
+// command of its own, which has its turn only after this one.
+func (r *Runner) run(ctx context.Context, line string, in io.Reader, out io.Writer, pipe bool) Result {
+	k := &kept{}
+	defer func() {
+		r.mu.Lock()
+		r.last = k
+		r.mu.Unlock()
+	}()
+	if !pipe {
+		return r.o.Exec(ctx, line, in, io.MultiWriter(out, k))
+	}
+	s := newSpool(out, r.o.MaxMemory)
+	res := r.o.Exec(ctx, line, in, io.MultiWriter(s, k))
+	if err := s.close(ctx); errors.Is(err, errSpool) && res.Status == 0 {
+		return Result{Status: 1, Message: err.Error()}
+	}
+	return res
 }
 
-// keep is the end of the newest command's output that expect looks at.
-type keep Runner
+// kept is the beginning of a command's output, which expect looks at.
+type kept struct {
+	bytes.Buffer
+	cut bool
+}
 
-func (k *keep) Write(p []byte) (int, error) {
-	room := maxKept - k.last.Len()
-	if room < len(p) {
-		k.lastCut = true
-	}
-	k.last.Write(p[:min(room, len(p))])
+func (k *kept) Write(p []byte) (int, error) {
+	room := min(maxKept-k.Len(), len(p))
+	k.cut = k.cut || room < len(p)
+	k.Buffer.Write(p[:room])
 	return len(p), nil
 }
 
@@ -236,6 +276,10 @@ func (r *Runner) verdict(ctx context.Context, hc interp.HandlerContext, res Resu
 
 // place finds the word of the source that stands at col of the line sent.
 func (r *Runner) place(e *Error, pos syntax.Pos, col int, starts []int) {
+	p := r.partAt(pos)
+	if p.origin != nil {
+		return // text that the script made: the command that runs it is the place
+	}
 	if len(starts) == 0 { // sent as typed
 		e.Col += col - 1
 		return
@@ -244,18 +288,12 @@ func (r *Runner) place(e *Error, pos syntax.Pos, col int, starts []int) {
 	for word+1 < len(starts) && starts[word+1] <= col {
 		word++
 	}
-	words := r.script.words[pos.Offset()]
+	words := p.call(pos)
 	if len(words) != len(starts) || !words[word].Pos().IsValid() {
 		return // an expansion made more or fewer words: the command's place stays
 	}
 	at := words[word].Pos()
-	e.Line, e.Col = int(at.Line()), r.script.source.column(int(at.Line()), int(at.Col()))
-}
-
-func (r *Runner) fault(pos syntax.Pos, status int, format string, a ...any) *Error {
-	e := r.script.errorAt(pos, format, a...)
-	e.Status = status
-	return e
+	e.Line, e.Col = int(at.Line()), p.script.source.column(int(at.Line()), int(at.Col()))
 }
 
 // expect checks the output of the command before it.
@@ -265,14 +303,20 @@ func (r *Runner) expect(hc interp.HandlerContext, line string) error {
 	if err != nil || pattern == "" {
 		return r.fault(hc.Pos, 2, "Invalid regular expression: %s", pattern)
 	}
-	if re.Match(r.last.Bytes()) {
+	r.mu.Lock()
+	last := r.last
+	r.mu.Unlock()
+	if last == nil {
+		last = &kept{}
+	}
+	if re.Match(last.Bytes()) {
 		return nil
 	}
 	seen := "there was none"
-	if first, _, _ := strings.Cut(r.last.String(), "\n"); first != "" {
+	if first, _, _ := strings.Cut(last.String(), "\n"); first != "" {
 		seen = fmt.Sprintf("it begins %q", first)
 	}
-	if r.lastCut {
+	if last.cut {
 		seen += fmt.Sprintf("; only its first %d bytes were looked at", maxKept)
 	}
 	return r.fault(hc.Pos, 1, "Expected /%s/ in the output: %s", pattern, seen)
@@ -313,7 +357,7 @@ func (r *Runner) waitUntil(ctx context.Context, hc interp.HandlerContext, line s
 	defer tick.Stop()
 	for {
 		var out bytes.Buffer
-		res := r.run(ctx, command, nil, &out)
+		res := r.run(ctx, command, nil, &out, false)
 		if res.Col > 0 {
 			res.Col += skipped
 		}

@@ -6,26 +6,31 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
 // A fakeStation records the lines it is sent and answers from a table.
 type fakeStation struct {
+	mu      sync.Mutex // the commands of a pipeline come from several goroutines
 	lines   []string
 	answers map[string]string
 	results map[string]Result
 }
 
 func (f *fakeStation) exec(_ context.Context, line string, in io.Reader, out io.Writer) Result {
-	f.lines = append(f.lines, line)
+	record := line
 	if in != nil {
 		b, err := io.ReadAll(in)
 		if err != nil {
 			return Result{Status: 1, Message: err.Error()}
 		}
-		f.lines[len(f.lines)-1] += " < " + strings.TrimSpace(string(b))
+		record += " < " + strings.TrimSpace(string(b))
 	}
+	f.mu.Lock()
+	f.lines = append(f.lines, record)
+	f.mu.Unlock()
 	io.WriteString(out, f.answers[line])
 	return f.results[line]
 }
@@ -107,7 +112,7 @@ func TestErrorsHaveTheirPlace(t *testing.T) {
 		{"expect", "show a\nexpect b+\n", "", "test.bmpsh:2:1: % Expected /b+/ in the output: it begins \"aaa\"", 1},
 		{"wait-until gives up", "wait-until timeout 20ms show client 9\n", "", "test.bmpsh:1:1: % Not reached in 20ms: show client 9", 1},
 		{"recursion without end", "f() { f; }\nf\n", "", "test.bmpsh:1:7: % Functions nested more than 50 deep: the script is stopped", 1},
-		{"a loop without end", "while :; do :; done\n", "", "test.bmpsh:1:7: % More than 10000 commands: the script is stopped", 1},
+		{"a loop without end", "while :; do :; done\n", "", "test.bmpsh:1:13: % More than 10000 commands: the script is stopped", 1},
 		{"memory without end", "x=aaaaaaaaaaaaaaaa\nwhile :; do x=$x$x; done\n", "", "test.bmpsh:2:7: % Variables hold more than 1048576 bytes: the script is stopped", 1},
 		{"the exit status", "exit 7\n", "", "", 7},
 		{"pipefail", "show client 9 | count\n", "test.bmpsh:1:13: % No client '9'\n", "", 1},

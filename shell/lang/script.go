@@ -15,6 +15,9 @@ type Error struct {
 	Line, Col int // from 1; Col counts bytes. 0: not known
 	Text      string
 	Status    int // exit status of a script that ends with it
+	// Incomplete says that more lines could make it right: a loop without its
+	// end, a quote that is open.
+	Incomplete bool
 }
 
 // Error is `FILE:LINE:COL: % message`.
@@ -33,19 +36,41 @@ type Script struct {
 	name      string
 	source    *rewritten
 	file      *syntax.File
-	functions map[string]bool
+	functions map[string]bool         // that it declares, and those known before
+	declares  bool                    // any itself
 	words     map[uint][]*syntax.Word // of a call, by the offset where it starts
 }
 
 // Parse reads a source whole; name stands in errors. The error is an *Error:
 // what the grammar does not know, or a construct that is refused (status 2).
-func Parse(name string, source []byte) (*Script, error) {
-	text := string(source)
+func Parse(name string, source []byte) (*Script, error) { return parse(name, string(source), nil) }
+
+// MaxSource bounds a source, in bytes; maxLanguage what of it is more than plain
+// lines and comments. The parser is recursive: with this much of the deepest
+// nesting there is, its stack stays below a third of what Go allows.
+const (
+	MaxSource   = 8 << 20
+	maxLanguage = 64 << 10
+)
+
+// parse is Parse, with the functions that are there already.
+func parse(name, text string, known map[string]bool) (*Script, error) {
+	if len(text) > MaxSource {
+		return nil, &Error{File: name, Text: fmt.Sprintf("Script larger than %d bytes", MaxSource), Status: 2}
+	}
 	if i := invalidByte(text); i >= 0 {
 		line := 1 + strings.Count(text[:i], "\n")
-		return nil, &Error{name, line, i - strings.LastIndexByte(text[:i], '\n'), "Invalid byte in script", 2}
+		return nil, &Error{name, line, i - strings.LastIndexByte(text[:i], '\n'), "Invalid byte in script", 2, false}
 	}
-	s := &Script{name: name, source: rewrite(text), functions: functionNames(text), words: map[uint][]*syntax.Word{}}
+	functions := functionNames(text)
+	declares := len(functions) > 0
+	for f := range known {
+		functions[f] = true
+	}
+	s := &Script{name: name, source: rewrite(text, functions), functions: functions, declares: declares, words: map[uint][]*syntax.Word{}}
+	if s.source.language > maxLanguage {
+		return nil, &Error{File: name, Text: fmt.Sprintf("Script larger than %d bytes, plain commands and comments not counted", maxLanguage), Status: 2}
+	}
 	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(s.source.text), name)
 	if err != nil {
 		return nil, s.parseError(err)
@@ -59,9 +84,10 @@ func Parse(name string, source []byte) (*Script, error) {
 	if err := s.countDepth(file); err != nil {
 		return nil, err
 	}
+	countLoops(file)
 	syntax.Walk(file, func(n syntax.Node) bool {
 		if c, ok := n.(*syntax.CallExpr); ok && len(c.Args) > 0 {
-			s.words[c.Pos().Offset()] = c.Args
+			s.words[c.Args[0].Pos().Offset()] = c.Args
 		}
 		return true
 	})
@@ -83,7 +109,9 @@ func invalidByte(text string) int {
 func (s *Script) parseError(err error) error {
 	var pe syntax.ParseError
 	if errors.As(err, &pe) {
-		return s.errorAt(pe.Pos, "%s", pe.Text)
+		e := s.errorAt(pe.Pos, "%s", pe.Text)
+		e.Incomplete = syntax.IsIncomplete(err)
+		return e
 	}
 	var le syntax.LangError
 	if errors.As(err, &le) {
@@ -138,11 +166,21 @@ func (s *Script) literal(file *syntax.File) {
 		if w == nil {
 			return
 		}
+		var parts []syntax.WordPart
 		for i, p := range w.Parts {
 			if lit, ok := p.(*syntax.Lit); ok && (strings.Contains(lit.Value, "{") || i == 0 && strings.HasPrefix(lit.Value, "~")) {
-				w.Parts[i] = &syntax.SglQuoted{Left: lit.ValuePos, Right: lit.ValueEnd, Value: unescaped(lit.Value)}
+				// It may be printed again (see part): a single quote cannot stand in single quotes.
+				for j, text := range strings.Split(unescaped(lit.Value), "'") {
+					if j > 0 {
+						parts = append(parts, &syntax.Lit{ValuePos: lit.ValuePos, ValueEnd: lit.ValueEnd, Value: `\'`})
+					}
+					parts = append(parts, &syntax.SglQuoted{Left: lit.ValuePos, Right: lit.ValueEnd, Value: text})
+				}
+				continue
 			}
+			parts = append(parts, p)
 		}
+		w.Parts = parts
 	}
 	syntax.Walk(file, func(n syntax.Node) bool {
 		switch n := n.(type) {
@@ -264,4 +302,23 @@ func (s *Script) countDepth(file *syntax.File) error {
 		return true
 	})
 	return fault
+}
+
+// countLoops lets every turn of a loop be a step, also of one that runs no
+// command.
+func countLoops(file *syntax.File) {
+	step := func(body []*syntax.Stmt) []*syntax.Stmt {
+		at := body[0].Pos()
+		word := &syntax.Word{Parts: []syntax.WordPart{&syntax.Lit{ValuePos: at, ValueEnd: at, Value: ":"}}}
+		return append([]*syntax.Stmt{{Position: at, Cmd: &syntax.CallExpr{Args: []*syntax.Word{word}}}}, body...)
+	}
+	syntax.Walk(file, func(n syntax.Node) bool {
+		switch n := n.(type) {
+		case *syntax.WhileClause:
+			n.Do = step(n.Do)
+		case *syntax.ForClause:
+			n.Do = step(n.Do)
+		}
+		return true
+	})
 }
