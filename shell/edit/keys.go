@@ -21,7 +21,7 @@ const (
 	lastPrivate  = '\ue00f'
 )
 
-// maxTypedAhead bounds what is typed (or pasted) while nothing reads it, in runes.
+// maxTypedAhead bounds what is typed (or pasted) while nothing reads it, in runes, where nobody says less.
 const maxTypedAhead = 4 << 20
 
 // keys is the input of a line editor: a pump reads bytes and makes runes of
@@ -38,11 +38,16 @@ type keys struct {
 	reading  bool
 	held     bool // a key that may end the line is being looked at
 	ended    bool // no more input
-	lost     int  // runes beyond maxTypedAhead
+	most     int  // runes in typed
+	lost     int  // runes beyond that
 }
 
-func newKeys(in io.Reader) *keys {
-	k := &keys{breaks: make(chan struct{}, 1)}
+// newKeys begins to read in. most is how many runes may be typed ahead, 0: maxTypedAhead.
+func newKeys(in io.Reader, most int) *keys {
+	if most == 0 {
+		most = maxTypedAhead
+	}
+	k := &keys{breaks: make(chan struct{}, 1), most: most}
 	k.ready.L = &k.mu
 	go k.pump(in)
 	return k
@@ -74,13 +79,42 @@ func (k *keys) add(rs []rune) {
 			}
 			continue
 		}
-		if len(k.typed) >= maxTypedAhead {
+		if r == 3 {
+			// While a line is being read its keys stay, and are seen to be dropped; the lines that wait behind it go.
+			k.typed = slices.Delete(k.typed, firstLine(k.typed), len(k.typed))
+		}
+		if len(k.typed) >= k.most {
 			k.lost++
 			continue
 		}
 		k.typed = append(k.typed, r)
 	}
 	k.ready.Broadcast()
+}
+
+// firstLine is how many of the runes typed belong to the line being typed: all, where none of them ends it.
+func firstLine(typed []rune) int {
+	if i := slices.IndexFunc(typed, func(r rune) bool { return r == '\r' || r == '\n' }); i >= 0 {
+		return i
+	}
+	return len(typed)
+}
+
+// ahead takes everything typed that nobody has read.
+func (k *keys) ahead() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var b strings.Builder
+	for _, r := range k.typed {
+		switch {
+		case r == runeQuestion:
+			b.WriteByte('?')
+		case r < firstPrivate || r > lastPrivate:
+			b.WriteRune(r)
+		}
+	}
+	k.typed = nil
+	return b.String()
 }
 
 // end makes Read return io.EOF once what was typed is used up.

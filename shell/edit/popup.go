@@ -76,7 +76,7 @@ func NewPopup(o ReadlineOptions) (*Popup, error) {
 	if o.History == nil {
 		o.History = &History{}
 	}
-	e := &Popup{o: o, keys: newKeys(o.In), out: &lineWriter{w: o.Out}, events: newHandOff()}
+	e := &Popup{o: o, keys: newKeys(o.In, o.TypeAhead), out: &lineWriter{w: o.Out}, events: newHandOff()}
 	if e.lines, err = o.History.Load(); err != nil {
 		return nil, err
 	}

@@ -62,6 +62,9 @@ type ReadlineOptions struct {
 	Lend func() (resume func())
 	// Paste is whether the terminal is asked to mark pasted text.
 	Paste bool
+	// TypeAhead is how much may be typed while nothing reads it, in runes; what
+	// is beyond it is dropped. 0: 4 Mi.
+	TypeAhead int
 }
 
 // NewReadline returns an editor on a terminal that is in raw mode already.
@@ -72,7 +75,7 @@ func NewReadline(o ReadlineOptions) (*Readline, error) {
 	if o.History == nil {
 		o.History = &History{}
 	}
-	e := &Readline{o: o, keys: newKeys(o.In), out: &lineWriter{w: tmuxWriter{o.Out}}, events: newHandOff(), ended: make(chan struct{})}
+	e := &Readline{o: o, keys: newKeys(o.In, o.TypeAhead), out: &lineWriter{w: tmuxWriter{o.Out}}, events: newHandOff(), ended: make(chan struct{})}
 	lib, err := readline.NewEx(&readline.Config{
 		Stdin: e.keys, Stdout: e.out, Stderr: e.out,
 		AutoComplete:           completer{e},
@@ -223,6 +226,10 @@ func (e *Readline) Key(ctx context.Context) (string, error) { return e.keys.key(
 
 // TypedAhead implements KeyReader.
 func (e *Readline) TypedAhead() bool { return e.keys.typedAhead() }
+
+// Ahead takes what was typed and not read, for whoever reads the input next.
+// The input has ended.
+func (e *Readline) Ahead() string { return e.keys.ahead() }
 
 // Suspend implements Editor.
 func (e *Readline) Suspend() (resume func()) {
