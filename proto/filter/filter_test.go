@@ -460,6 +460,18 @@ func TestWideCells(t *testing.T) {
 	}
 }
 
+// One row with a cell wider than a screen does not move the columns of the others.
+func TestWidestCell(t *testing.T) {
+	path := strings.Repeat("65001 ", 30)
+	got, _, _ := run(t, "", Text, func(o Output) error {
+		return errors.Join(o.Columns(Column{Name: "Path"}, Column{Name: "Age"}),
+			o.Record(Record{Cells: []string{"65001", "1"}}), o.Record(Record{Cells: []string{path, "2"}}))
+	})
+	if want := "H|Path   Age\nR|65001  1\nR|" + path + "  2\n"; got != want {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+}
+
 func TestBounds(t *testing.T) {
 	n := 0
 	_, _, err := run(t, "sort A", Text, func(o Output) error {

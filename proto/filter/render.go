@@ -23,10 +23,16 @@ func newLayout(cols []Column) layout {
 	return l
 }
 
+// widest is how wide a cell may make its column. One AS path of fifty hops
+// would otherwise put what follows off the screen in every row.
+const widest = 96
+
 // fit widens the columns for a row.
 func (l *layout) fit(cells []string) {
 	for i := range min(len(cells), len(l.widths)) {
-		l.widths[i] = max(l.widths[i], width(cells[i]))
+		if w := width(cells[i]); w <= widest {
+			l.widths[i] = max(l.widths[i], w)
+		}
 	}
 }
 
