@@ -86,7 +86,7 @@ type values struct {
 
 func (v *values) more() bool { return len(v.list) < maxCandidates }
 
-// add takes a candidate once; an empty one is none.
+// add takes a candidate once; an empty one is none. The grammar quotes it where it must be.
 func (v *values) add(text, help string) {
 	if text == "" || !strings.HasPrefix(text, v.partial) || !v.more() || v.seen[text] {
 		return
@@ -95,7 +95,7 @@ func (v *values) add(text, help string) {
 		v.seen = make(map[string]bool)
 	}
 	v.seen[text] = true
-	v.list = append(v.list, grammar.Candidate{Text: grammar.Quote(text), Help: help})
+	v.list = append(v.list, grammar.Candidate{Text: text, Help: help})
 }
 
 // clientValues offers IDs; names and addresses once a letter of them was typed.
@@ -215,7 +215,7 @@ func (h *Handler) statisticValues(v *values, m *grammar.Match) {
 	if cl == nil || !slices.Contains(m.Words, "statistics") {
 		return
 	}
-	for _, p := range cl.Statistics("") {
+	for _, p := range cl.Statistics() {
 		for i := range p.Statistics {
 			s := &p.Statistics[i]
 			v.add(strconv.Itoa(int(s.Type)), s.Name)

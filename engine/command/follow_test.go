@@ -200,11 +200,13 @@ func TestConfirm(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	ts := startStation(t, engine.Options{})
 	ts.router("edge1").play(ts.Station, jsonRouter)
+	ts.router("core").send(ts.Station, new(bmptest.Session).Initiation("core 1's", ""))
 	for _, c := range []struct {
 		line string
 		want []string // TEXT<TAB>start of help
 	}{
 		{"show client ", []string{"1\t127.0.0.11:"}},
+		{"show client co", []string{`'core 1'\''s'` + "\t2 127.0.0.12:"}},
 		{"show client e", []string{"edge1.ams\t1 127.0.0.11:"}},
 		{"show client 1 peer ", []string{"10.0.0.1\tAS65001 up", "65000:1/10.0.0.3\tAS65000 down", "loc-rib\tAS65000 up"}},
 		{"show client 1 peer 65", []string{"65000:1/10.0.0.3\tAS65000 down"}},
