@@ -314,19 +314,14 @@ type PeerStatistics struct {
 	Statistics []Statistic
 }
 
-// Statistics is what the peers' statistics said last; peers without any are left out. name selects those whose name
-// contains it, or whose type number it is; empty is all.
-func (c *Client) Statistics(name string) []PeerStatistics {
+// Statistics is what the peers' statistics said last; peers without any are left out.
+func (c *Client) Statistics() []PeerStatistics {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []PeerStatistics
 	for _, p := range c.byID {
-		st := slices.DeleteFunc(p.statistics(), func(s Statistic) bool {
-			return name != "" && name != strconv.Itoa(int(s.Type)) &&
-				!strings.Contains(strings.ToLower(s.Name), strings.ToLower(name))
-		})
-		if len(st) > 0 {
-			out = append(out, PeerStatistics{c.peerInfo(p), st})
+		if len(p.stats) > 0 {
+			out = append(out, PeerStatistics{c.peerInfo(p), p.statistics()})
 		}
 	}
 	slices.SortFunc(out, func(a, b PeerStatistics) int { return cmp.Compare(a.Peer.ID, b.Peer.ID) })

@@ -194,7 +194,7 @@ func showStatistics(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	for _, ps := range cl.Statistics("") {
+	for _, ps := range cl.Statistics() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
