@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -355,9 +356,22 @@ func (l *controlListener) next() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
+		urgentInline(c)
 		return c, nil
 	}
 	return l.unix.Accept()
+}
+
+// urgentInline leaves urgent data where it stands in the stream. Telnet's Synch sends the second byte of a command so; without
+// it the byte behind would be taken for that.
+func urgentInline(c syscall.Conn) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return // closed already: the first read tells
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_OOBINLINE, 1) // no console fails for this
+	})
 }
 
 // serve runs one console to its end.

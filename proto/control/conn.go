@@ -103,7 +103,11 @@ func (s *Server) newConn(ctx context.Context, conn net.Conn, l Link, outer *Conn
 		requests: make(chan request, s.o.Queue), switched: make(chan struct{}), yield: make(chan struct{}, 1),
 	}
 	c.in = newInput(reader{c}, l.TCP)
-	c.out = newOutput(conn, s.o.WriteStall, s.o.EventQueue, func(err error) { c.stop(err) })
+	stall := s.o.WriteStall
+	if outer != nil {
+		stall = noStall // its reader is our own editor, and that one's console has the time of a stall
+	}
+	c.out = newOutput(conn, stall, s.o.EventQueue, func(err error) { c.stop(err) })
 	c.ctx, c.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	c.newNonce()
 	s.mu.Lock()
@@ -256,6 +260,9 @@ func (c *Conn) readAll() error {
 			return errForeign
 		case cancelToken:
 			c.cancel()
+			continue
+		case timingToken:
+			c.out.raw(telnetIAC, telnetWill, telnetTiming)
 			continue
 		case negotiateToken:
 			// A client that negotiates wants more than lines.

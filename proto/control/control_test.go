@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -782,6 +783,14 @@ func TestTelnet(t *testing.T) {
 	if got := c.reply(); got != "100-Count: 2\n200 1 rows" {
 		t.Error(got)
 	}
+	// Behind an Interrupt Process a client throws away all output until its timing mark is answered, and that is no wish for an
+	// editor.
+	c, _ = open(t, ServerOptions{Console: func(context.Context, net.Conn, net.Conn) error { return nil }}, Link{Role: RoleView, TCP: true})
+	c.line()
+	c.send("\xff\xf4\xff\xfd\x06show clients | count\r\n")
+	if got := c.reply(); got != "\xff\xfb\x06100-Count: 2\n200 1 rows" {
+		t.Errorf("%q", got)
+	}
 	c.send("x\xff\xffy\r\n")
 	if got := c.reply(); got != "506 @2+1 Bad bytes: control byte" {
 		t.Error(got)
@@ -875,6 +884,45 @@ func TestInteractive(t *testing.T) {
 	c.send("exit\r\n")
 	if err := c.closed(); err != nil {
 		t.Errorf("ended by %v", err)
+	}
+}
+
+// What the editor has read and not used is the first of the plain lines, also where a sequence of telnet is cut in two.
+func TestPlainGoesOnWithWhatWasRead(t *testing.T) {
+	seen := make(chan string, 4)
+	o := ServerOptions{Console: func(ctx context.Context, conn, _ net.Conn) error {
+		b := make([]byte, 100)
+		n, err := conn.Read(b)
+		if err != nil {
+			return err
+		}
+		seen <- string(b[:n])
+		// A reader is called off and does not take the console for idle.
+		done := make(chan error)
+		go func() {
+			_, err := conn.Read(b)
+			done <- err
+		}()
+		conn.SetReadDeadline(time.Unix(1, 0))
+		if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("reading ended with %w", err)
+		}
+		return Plain([]byte("show cl"))
+	}}
+	for _, half := range []string{"\xff", "\xff\xfd", "\xff\xfa\x1f\x00", "\xff\xfa\x1f\x00\xff", "sh", "sh\xff"} {
+		c, _ := open(t, o, Link{Role: RoleView, TCP: true})
+		c.line()
+		c.send("terminal interactive\r\n" + half)
+		if got := c.reply(); got != "200 Interactive" {
+			t.Fatalf("%q: %q", half, got)
+		}
+		if got := <-seen; got != half {
+			t.Errorf("the editor saw %q, want %q", got, half)
+		}
+		c.send("ients | count\r\n")
+		if got := c.reply(); got != "100-Count: 2\n200 1 rows" {
+			t.Errorf("%q: %q", half, got)
+		}
 	}
 }
 

@@ -11,6 +11,18 @@ import (
 	"time"
 )
 
+// noStall is the time that an editor may leave its control pipe unread.
+const noStall = 365 * 24 * time.Hour
+
+// Plain is what a Console returns to go back to plain lines. ahead is what it has read and not used: the first of what is read
+// as lines. The Console has ended its own reading by SetReadDeadline and reads no more.
+func Plain(ahead []byte) error { return &plainError{ahead} }
+
+type plainError struct{ ahead []byte }
+
+func (e *plainError) Error() string        { return ErrPlain.Error() }
+func (e *plainError) Is(target error) bool { return target == ErrPlain }
+
 // wantEditor begins `terminal interactive`: after its verdict the connection is handed to ServerOptions.Console.
 func (c *Conn) wantEditor(_ *Request, r *Reply) error {
 	if c.server.o.Console == nil || c.outer != nil {
@@ -95,6 +107,10 @@ func (c *Conn) runEditor(ahead ...request) error {
 		}
 		return err
 	}
+	var plain *plainError
+	if errors.As(err, &plain) {
+		c.in.unread = append(conn.left(), append(plain.ahead, c.in.unread...)...)
+	}
 	c.mu.Lock()
 	c.editor = false
 	c.role = inner.role // what was reached by auth in there
@@ -114,9 +130,41 @@ type editorConn struct {
 	c     *Conn
 	inner *Conn
 
-	mu    sync.Mutex
-	first []byte
-	idled bool
+	mu       sync.Mutex
+	first    []byte
+	idled    bool
+	deadline time.Time // of the editor
+}
+
+// left is what was read before and not taken.
+func (e *editorConn) left() []byte {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.first
+}
+
+// SetReadDeadline implements net.Conn.
+func (e *editorConn) SetReadDeadline(t time.Time) error {
+	e.mu.Lock()
+	e.deadline = t
+	e.mu.Unlock()
+	e.c.mu.Lock()
+	defer e.c.mu.Unlock()
+	if e.c.ended {
+		return nil // its deadline is over already
+	}
+	return e.Conn.SetReadDeadline(t)
+}
+
+// by is when a Read that begins now is over: at the editor's own deadline, or idle.
+func (e *editorConn) by() (by time.Time, own bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	by = time.Now().Add(e.c.server.o.Idle)
+	if !e.deadline.IsZero() && e.deadline.Before(by) {
+		return e.deadline, true
+	}
+	return by, false
 }
 
 func (e *editorConn) idle() bool {
@@ -139,7 +187,8 @@ func (e *editorConn) Read(b []byte) (int, error) {
 		ended := e.c.ended
 		var err error
 		if !ended {
-			err = e.Conn.SetReadDeadline(time.Now().Add(e.c.server.o.Idle))
+			by, _ := e.by()
+			err = e.Conn.SetReadDeadline(by)
 		}
 		e.c.mu.Unlock()
 		if ended || err != nil {
@@ -148,6 +197,9 @@ func (e *editorConn) Read(b []byte) (int, error) {
 		n, err := e.Conn.Read(b)
 		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
+		}
+		if by, own := e.by(); own && !time.Now().Before(by) {
+			return 0, os.ErrDeadlineExceeded
 		}
 		e.c.mu.Lock()
 		ended = e.c.ended // then it was not the time that ran out

@@ -11,14 +11,16 @@ const MaxLine = 8192
 
 // Telnet's commands, RFC 854 and 855. The station swallows them, but for those that mean "stop that".
 const (
-	telnetSE   = 240
-	telnetBRK  = 243
-	telnetIP   = 244
-	telnetSB   = 250
-	telnetWill = 251
-	telnetDont = 254
-	telnetIAC  = 255
-	interrupt  = 0x03
+	telnetSE     = 240
+	telnetBRK    = 243
+	telnetIP     = 244
+	telnetSB     = 250
+	telnetWill   = 251
+	telnetDo     = 253
+	telnetDont   = 254
+	telnetIAC    = 255
+	telnetTiming = 6 // an option, RFC 860
+	interrupt    = 0x03
 )
 
 // token is what the reading goroutine makes of the bytes of a connection.
@@ -38,6 +40,7 @@ const (
 	longToken                // the line is dropped
 	foreignToken             // another protocol speaks: TLS, HTTP
 	negotiateToken           // telnet negotiates options
+	timingToken              // telnet asks for a timing mark
 )
 
 // input splits a byte stream into requests. It is used by one goroutine.
@@ -54,6 +57,7 @@ type input struct {
 	started     bool // a byte was seen
 	lines       int  // that were read
 	iac         iacState
+	verb        byte   // WILL, WONT, DO, DONT: of the option that comes next
 	negotiation []byte // options that the client talked of, for an editor that will
 	told        bool
 }
@@ -188,11 +192,6 @@ func isHTTP(line []byte) bool {
 }
 
 func (in *input) takeTelnet(c byte) (token, bool) {
-	keep := func() {
-		if len(in.negotiation) < maxNegotiation {
-			in.negotiation = append(in.negotiation, c)
-		}
-	}
 	switch in.iac {
 	case iacNone:
 		in.iac = iacCommand
@@ -206,27 +205,28 @@ func (in *input) takeTelnet(c byte) (token, bool) {
 			return token{kind: cancelToken}, true
 		case c == telnetSB:
 			in.iac = iacSub
-			in.negotiation = append(in.negotiation, telnetIAC, c)
+			in.keep(telnetIAC, c)
 		case c >= telnetWill && c <= telnetDont:
-			in.iac = iacOption
-			if len(in.negotiation) < maxNegotiation {
-				in.negotiation = append(in.negotiation, telnetIAC, c)
-			}
+			in.iac, in.verb = iacOption, c
 		}
 	case iacOption:
 		in.iac = iacNone
-		keep()
-		if !in.told && in.lines == 0 {
+		if in.verb == telnetDo && c == telnetTiming {
+			// No wish for an option: behind an Interrupt Process a client throws away all output until this is answered.
+			return token{kind: timingToken}, true
+		}
+		in.keep(telnetIAC, in.verb, c)
+		if !in.told && in.lines == 0 && (in.verb == telnetWill || in.verb == telnetDo) {
 			in.told = true
 			return token{kind: negotiateToken}, true
 		}
 	case iacSub:
-		keep()
+		in.keep(c)
 		if c == telnetIAC {
 			in.iac = iacSubCommand
 		}
 	case iacSubCommand:
-		keep()
+		in.keep(c)
 		in.iac = iacSub
 		if c == telnetSE {
 			in.iac = iacNone
@@ -235,11 +235,35 @@ func (in *input) takeTelnet(c byte) (token, bool) {
 	return token{}, false
 }
 
+// keep remembers what the client negotiates.
+func (in *input) keep(b ...byte) {
+	if len(in.negotiation)+len(b) <= maxNegotiation {
+		in.negotiation = append(in.negotiation, b...)
+	}
+}
+
 // rest is what was received and not made a token: what an editor that takes the connection over must see first.
 func (in *input) rest() []byte {
-	b := append(in.negotiation, in.line...)
+	b := in.negotiation
+	// What was begun goes on in there; what was cut short ends here.
+	switch in.iac {
+	case iacNone:
+		if len(b)+3 > maxNegotiation {
+			b = append(b, telnetIAC, telnetSE)
+		}
+		b = append(b, in.line...)
+		if in.cr {
+			b = append(b, '\r')
+		}
+	case iacCommand:
+		b = append(append(b, in.line...), telnetIAC)
+	case iacOption:
+		b = append(append(b, in.line...), telnetIAC, in.verb)
+	default:
+		b = append(append([]byte(nil), in.line...), b...)
+	}
 	b = append(b, in.unread...)
-	in.negotiation, in.unread = nil, nil
+	in.negotiation, in.unread, in.iac = nil, nil, iacNone
 	in.reset()
 	return b
 }

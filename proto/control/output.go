@@ -101,6 +101,16 @@ func (o *output) event(code int, text string, notice bool) bool {
 	return true
 }
 
+// raw adds bytes that are no line, between two of a reply. A console that does not read them does without.
+func (o *output) raw(b ...byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil && len(o.replies) < 2*maxReplies {
+		o.replies = append(o.replies, b...)
+		o.signal()
+	}
+}
+
 // drop counts events that are lost. The lock is held.
 func (o *output) drop(n int) {
 	if o.dropped == 0 {
