@@ -40,6 +40,7 @@ type sealed struct {
 	count  int
 	number uint64
 	back   bool
+	full   bool // it was ended because it was full
 	gap    *Gap
 }
 
@@ -101,7 +102,9 @@ func (p *Appender) mark(kind Kind, s SessionRecord) {
 func (p *Appender) append(r *record) bool {
 	need := recordHeader + len(r.raw)
 	if p.buf != nil && (len(p.buf)+need > blockBytes || r.arrival < p.last) {
+		full := len(p.buf)+need > blockBytes
 		p.seal()
+		p.sealed[len(p.sealed)-1].full = full
 	}
 	if cap(p.buf)-len(p.buf) < need && !p.room(need) {
 		p.lose(1, uint64(len(r.raw)), r.arrival, r.arrival)

@@ -333,7 +333,7 @@ func (a *Archive) writeBlock(p *Appender, s sealed, payload []byte) []byte {
 	}
 	pk := <-a.encoders
 	pk.scan(i, s.buf, p.codings)
-	payload = append(payload[:0], pk.encode(s.buf, s.count)...)
+	payload = append(payload[:0], pk.encode(s.buf, s.count, s.full)...)
 	a.encoders <- pk
 	if i.count == 0 && i.gap != nil {
 		i.first, i.last = i.gap.To.UnixNano(), i.gap.To.UnixNano()

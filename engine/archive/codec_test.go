@@ -52,7 +52,11 @@ func grow(b []byte, n int) []byte {
 // roundTrip is the test of the codec: the same bytes come back.
 func roundTrip(t testing.TB, e *encoder, d *decoder, block []byte, count int) (size, escaped int) {
 	t.Helper()
-	p := e.encode(block, count)
+	d2 := append([]byte(nil), e.encode(block, count, true)...)
+	if got, _, err := d.decode(d2); err != nil || !bytes.Equal(got, block) {
+		t.Fatalf("hot: %v", err)
+	}
+	p := e.encode(block, count, false)
 	got, n, err := d.decode(p)
 	if err != nil || n != count {
 		t.Fatalf("%d of %d records, %v", n, count, err)
@@ -132,7 +136,7 @@ func TestCodecAnything(t *testing.T) {
 		}
 		rng.Shuffle(len(messages), func(i, j int) { messages[i], messages[j] = messages[j], messages[i] })
 		block, n := blockOf(messages, rng)
-		p := bytes.Clone(e.encode(block, n))
+		p := bytes.Clone(e.encode(block, n, false))
 		got, _, err := d.decode(p)
 		if err != nil || !bytes.Equal(got, block) {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -144,7 +148,7 @@ func TestCodecAnything(t *testing.T) {
 func TestCodecDamage(t *testing.T) {
 	e, d := codecs(t)
 	block, n := blockOf(someSession().Messages(), nil)
-	p := bytes.Clone(e.encode(block, n))
+	p := bytes.Clone(e.encode(block, n, false))
 	for i := range p {
 		for bit := range 8 {
 			p[i] ^= 1 << bit
@@ -175,7 +179,7 @@ func FuzzCodec(f *testing.F) {
 func FuzzDecode(f *testing.F) {
 	e, d := codecs(f)
 	block, n := blockOf(someSession().Messages(), nil)
-	f.Add(bytes.Clone(e.encode(block, n)))
+	f.Add(bytes.Clone(e.encode(block, n, false)))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		records, n, err := d.decode(p)
 		if err != nil {
