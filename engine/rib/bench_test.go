@@ -607,3 +607,32 @@ func BenchmarkFamilies(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkExact asks for one prefix over full tables, again and again.
+func BenchmarkExact(b *testing.B) {
+	f := loadFull(b, benchSize("RIB_PEERS", 30), 1_050_000, true)
+	for _, m := range []Match{Exact, LPM} {
+		b.Run([]string{"", "exact", "lpm"}[m], func(b *testing.B) {
+			r := rand.New(rand.NewPCG(3, 4))
+			n := 0
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			b.ReportAllocs()
+			from := cpu()
+			for range b.N {
+				k := f.g.key(r.IntN(len(f.g.prefixes)))
+				if m == LPM {
+					k = append([]byte{32}, append(k[1:], 1, 1, 1, 1)[:4]...)
+				}
+				q := Query{Family: bgp.IPv4Unicast, Match: m, Key: k}
+				if err := f.s.Query(b.Context(), q, func(l []Route) error { n += len(l); return nil }); err != nil {
+					b.Fatal(err)
+				}
+			}
+			spent := float64((cpu() - from).Nanoseconds())
+			b.ReportMetric(spent/float64(b.N)/1000, "cpu-us")
+			b.ReportMetric(spent/float64(n), "ns/found")
+			b.ReportMetric(float64(n)/float64(b.N), "found")
+		})
+	}
+}

@@ -433,12 +433,16 @@ func (d *dict) distinguishers() [][8]byte {
 
 // lookup is find for a key from outside, which is valid.
 func (d *dict) lookup(s *Store, key []byte) uint32 {
-	var word uint64
-	if d.shape == shapeIPv4 {
-		word = word4(key)
-	}
-	id, _ := d.find(s, d.tag(key, word), key)
+	id, _ := d.find(s, d.tagOf(key), key)
 	return id
+}
+
+// tagOf is tag for a key from outside.
+func (d *dict) tagOf(key []byte) uint64 {
+	if d.shape == shapeIPv4 {
+		return d.tag4(word4(key))
+	}
+	return d.tag(key, 0)
 }
 
 // maxID is the highest number ever given.

@@ -331,28 +331,32 @@ func (r *query) probeAll(id uint32, skip *tableSet) {
 func (r *query) probeDense(tables []*Table, id uint32, skip *tableSet, where func(Owner) bool) {
 	a := &r.ask
 	for len(tables) > 0 {
-		group := tables[:min(len(tables), len(a.tables))]
-		tables = tables[len(group):]
-		r.work += len(group)
-		for i, t := range group {
+		n := 0
+		for ; n < len(a.tables) && len(tables) > 0; tables = tables[1:] {
+			if t := tables[0]; !skip.has(t) {
+				a.tables[n], n = t, n+1
+			}
+		}
+		r.work += n
+		for i, t := range a.tables[:n] {
 			a.roots[i] = t.root.Load()
 		}
-		for i, root := range a.roots[:len(group)] {
+		for i, root := range a.roots[:n] {
 			a.pages[i] = 0
 			if root != nil {
 				a.pages[i] = root.page(id)
 			}
 		}
-		for i, n := range a.pages[:len(group)] {
+		for i, page := range a.pages[:n] {
 			a.cells[i] = 0
-			if n != 0 {
-				a.cells[i] = atomic.LoadUint64(&r.s.big.big(n)[id%blockIDs])
+			if page != 0 {
+				a.cells[i] = atomic.LoadUint64(&r.s.big.big(page)[id%blockIDs])
 			}
 		}
-		for i, t := range group {
+		for i, t := range a.tables[:n] {
 			c, root := a.cells[i], a.roots[i]
 			tree := root != nil && !root.isDense()
-			if c == 0 && !tree || skip.has(t) || where != nil && !where(t.owner) {
+			if c == 0 && !tree || where != nil && !where(t.owner) {
 				continue
 			}
 			if tree {
@@ -427,7 +431,10 @@ func (r *query) probeSparse(a *asked, id uint32, skip *tableSet) {
 }
 
 // tableSet is a set of tables of one family. Nil is an empty one that stays empty.
-type tableSet struct{ words []uint64 }
+type tableSet struct {
+	words []uint64
+	n     int
+}
 
 func (s *tableSet) has(t *Table) bool {
 	return s != nil && int(t.number/64) < len(s.words) && s.words[t.number/64]>>(t.number%64)&1 != 0
@@ -440,7 +447,10 @@ func (s *tableSet) add(t *Table) {
 	for int(t.number/64) >= len(s.words) {
 		s.words = append(s.words, 0)
 	}
-	s.words[t.number/64] |= 1 << (t.number % 64)
+	if !s.has(t) {
+		s.words[t.number/64] |= 1 << (t.number % 64)
+		s.n++
+	}
 }
 
 // keys is the keys asked for: one, or with AnyRD one for each route distinguisher known.
@@ -474,14 +484,33 @@ func (r *query) exact() error {
 
 // covering is the numbers of the prefixes that cover key, the longest first.
 func (r *query) covering(key []byte) []uint32 {
-	var ids []uint32
+	type look struct {
+		tag  uint64
+		slot uint64 // loaded so that the misses overlap
+		bits uint8
+	}
 	var buf [32]byte
+	var looks [129]look
+	n := 0
 	for l := int(key[0]); l >= 0; l-- {
-		if r.d.inUse[l/64].Load()>>(l%64)&1 == 0 {
-			continue
+		if r.d.inUse[l/64].Load()>>(l%64)&1 != 0 {
+			k := r.d.shape.shorten(buf[:0], key, l)
+			looks[n] = look{tag: r.d.tagOf(k), bits: uint8(l)}
+			n++
 		}
-		r.work++
-		if id := r.d.lookup(r.s, r.d.shape.shorten(buf[:0], key, l)); id != 0 {
+	}
+	r.work += n
+	for i := range looks[:n] {
+		if p := r.d.shard[looks[i].tag%shards].slot(r.s, looks[i].tag<<idBits); p != nil {
+			looks[i].slot = atomic.LoadUint64(p)
+		}
+	}
+	var ids []uint32
+	for _, l := range looks[:n] {
+		if l.slot == 0 {
+			continue // the first place is empty: so the key is not there
+		}
+		if id, _ := r.d.find(r.s, l.tag, r.d.shape.shorten(buf[:0], key, int(l.bits))); id != 0 {
 			ids = append(ids, id)
 		}
 	}
@@ -496,7 +525,9 @@ func (r *query) longest() error {
 			var answered tableSet
 			first := len(r.hits)
 			for _, id := range r.covering(keys[0]) {
-				r.probeAll(id, &answered)
+				if r.probeAll(id, &answered); answered.n == len(r.tables) && answered.n > 0 {
+					break
+				}
 			}
 			slices.SortStableFunc(r.hits[first:], func(a, b hit) int { return compareOwners(a.t, b.t) })
 			keys = keys[1:]
