@@ -28,7 +28,8 @@ type malformedEntry struct {
 
 // malformed keeps the newest messages that could not be read, whole. Guarded by Client.mu.
 type malformed struct {
-	total   uint64
+	total   uint64 // since the counters began
+	last    uint64 // number of the newest, which no clearing of counters gives again
 	bytes   int
 	entries []malformedEntry // oldest first
 }
@@ -36,7 +37,8 @@ type malformed struct {
 // add keeps a copy of e.raw and numbers it. The newest always fits: a message is at most as long as the bound.
 func (m *malformed) add(e malformedEntry) {
 	m.total++
-	e.number = m.total
+	m.last++
+	e.number = m.last
 	if len(e.raw) > malformedBytes {
 		// MaxMessage can be set above the bound; then the start is what is kept.
 		e.raw = e.raw[:malformedBytes]
