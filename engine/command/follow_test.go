@@ -3,6 +3,7 @@ package command
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -307,6 +308,25 @@ func TestLogOrder(t *testing.T) {
 	}
 	if out, _ := ts.typed("show log last 1"); !strings.Contains(out, "and now") {
 		t.Errorf("last 1: %s", out)
+	}
+}
+
+// Clients that have not come back since the station was started have no port, and those of a namespace are told apart.
+func TestClientsOfNamespaces(t *testing.T) {
+	dir := t.TempDir()
+	known := "bmp clients 1\nnext 3\nclient 1 \"blue\" \"\" 10.0.0.1 \"edge\"\nclient 2 \"\" \"\" 10.0.0.1 \"edge\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "clients"), []byte(known), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ts := startStation(t, engine.Options{StateDir: dir})
+	out, _ := ts.typed("show clients")
+	for _, want := range []string{"  Routes  Name  Netns\n", " 1   10.0.0.1  ", "  edge  blue\n", "  edge  -\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if out, _ := ts.typed("show clients | json"); !strings.Contains(out, `"address":"10.0.0.1:0"`) {
+		t.Errorf("%s", out)
 	}
 }
 

@@ -157,7 +157,7 @@ func (c *call) clientText(i *client.Info) error {
 		return err
 	}
 	fields := []field{
-		{"Address", addrPort(i.Address)}, {"State", uptime}, {"Down because", i.DownReason}, {"Terminated", i.Terminated},
+		{"Address", placeText(i.Address)}, {"State", uptime}, {"Down because", i.DownReason}, {"Terminated", i.Terminated},
 		{"Stale routes", stale},
 		{"Listener", listener}, {"Network namespace", i.Netns}, {"Local address", local},
 		{"sysName", i.Name}, {"sysDescr", i.SysDescr},

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,6 +36,15 @@ func newClientJSON(b *client.Brief, now time.Time) clientJSON {
 	return j
 }
 
+// placeText is the address for the eye: without a port where none is known, as for
+// a client that has not come back since the station was started.
+func placeText(a netip.AddrPort) string {
+	if a.Port() == 0 && a.IsValid() {
+		return a.Addr().String()
+	}
+	return addrPort(a)
+}
+
 // addrPort is ADDR:PORT, IPv6 in brackets; empty for none.
 func addrPort(a netip.AddrPort) string {
 	if !a.IsValid() {
@@ -52,28 +62,38 @@ func (c *call) uptime(b *client.Brief) string {
 }
 
 func showClients(ctx context.Context, c *call) error {
-	err := c.out.Columns(
-		filter.Column{Name: "ID", Width: 2, Right: true},
-		filter.Column{Name: "Address:Port", Key: "address", Width: 21, Gap: 3, Heading: " Address:Port"},
-		filter.Column{Name: "Uptime", Width: 8, Right: true},
-		filter.Column{Name: "Peers", Width: 7, Right: true},
-		filter.Column{Name: "Messages", Width: 8, Right: true},
-		filter.Column{Name: "Data", Key: "bytes", Width: 7, Right: true},
-		filter.Column{Name: "Routes", Width: 8, Right: true},
-		filter.Column{Name: "Name"},
-	)
+	clients := c.station.Clients()
+	columns := []filter.Column{
+		{Name: "ID", Width: 2, Right: true},
+		{Name: "Address:Port", Key: "address", Width: 21, Gap: 3, Heading: " Address:Port"},
+		{Name: "Uptime", Width: 8, Right: true},
+		{Name: "Peers", Width: 7, Right: true},
+		{Name: "Messages", Width: 8, Right: true},
+		{Name: "Data", Key: "bytes", Width: 7, Right: true},
+		{Name: "Routes", Width: 8, Right: true},
+		{Name: "Name"},
+	}
+	netns := slices.ContainsFunc(clients, func(cl *client.Client) bool { return cl.Brief().Netns != "" })
+	if netns { // the same addresses may be in several
+		columns = append(columns, filter.Column{Name: "Netns"})
+	}
+	err := c.out.Columns(columns...)
 	if err != nil {
 		return err
 	}
-	for _, cl := range c.station.Clients() {
+	for _, cl := range clients {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		b := cl.Brief()
-		err := c.out.Record(filter.Record{JSON: newClientJSON(&b, c.Now), Cells: []string{
-			strconv.FormatUint(uint64(b.ID), 10), addrPort(b.Address), c.uptime(&b), formatCount(uint64(b.PeersUp), 1),
+		cells := []string{
+			strconv.FormatUint(uint64(b.ID), 10), placeText(b.Address), c.uptime(&b), formatCount(uint64(b.PeersUp), 1),
 			formatCount(b.Messages, 1), formatSize(b.Bytes, 1), formatCount(uint64(b.Routes), 1), b.Name,
-		}})
+		}
+		if netns {
+			cells = append(cells, dash(b.Netns))
+		}
+		err := c.out.Record(filter.Record{JSON: newClientJSON(&b, c.Now), Cells: cells})
 		if err != nil {
 			return err
 		}
