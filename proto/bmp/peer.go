@@ -213,7 +213,7 @@ func FSMEventName(event uint16) string {
 		return fsmEvents[event]
 	}
 	if event == 0 {
-		return "unknown event"
+		return "no event given"
 	}
 	return fmt.Sprintf("event %d", event)
 }

@@ -35,7 +35,7 @@ func TestTexts(t *testing.T) {
 	if up.Text() != "inet.0" || up.TableName() != "red" || up.AdminLabel() != "x" {
 		t.Errorf("%+v", up)
 	}
-	for event, want := range map[uint16]string{0: "unknown event", 2: "ManualStop", 18: "TcpConnection fails", 28: "update message error", 29: "event 29"} {
+	for event, want := range map[uint16]string{0: "no event given", 2: "ManualStop", 18: "TcpConnection fails", 28: "update message error", 29: "event 29"} {
 		if got := FSMEventName(event); got != want {
 			t.Errorf("event %d: %q", event, got)
 		}
