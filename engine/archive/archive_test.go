@@ -340,6 +340,7 @@ func TestGap(t *testing.T) {
 		t.Fatalf("%d kept, %d lost", len(kept), lost)
 	}
 	eventually(t, "the gap is told", func() bool { mu.Lock(); defer mu.Unlock(); return len(told) == 1 && told[0].Open })
+	eventually(t, "the trouble is told", func() bool { mu.Lock(); defer mu.Unlock(); return len(trouble) == 1 })
 	blocked.Store(false)
 	eventually(t, "the gap has ended", func() bool { mu.Lock(); defer mu.Unlock(); return len(told) == 2 && !told[1].Open })
 	at = at.Add(time.Second)
