@@ -7,7 +7,7 @@
 //	                                                                 bmp.STATION.checkpoint.CLIENT   stream BMP_STATION_CHECKPOINT
 //
 //	Messages, Events, Sessions, Stats      walk the blocks of a time
-//	PrefixAt, PeerAt, History              replay the messages up to a time (replay.go)
+//	At, History, Diff                     replay the messages up to a time (replay.go)
 //
 // The server is an embedded one, without a port and with its files in Options.Dir, or a NATS cluster at Options.URL:
 // the same code.
@@ -15,7 +15,7 @@
 // # Blocks
 //
 // A block is up to 256 KiB of one client's messages, or one second of them. It is stored as one JetStream message whose
-// headers say what is in it (header.go): times, count, peers, a filter over the prefixes, whether something in it changes
+// headers say what is in it (info.go): times, count, peers, a filter over the prefixes, whether something in it changes
 // more than routes. So a reader skips without decoding. Blocks of one client are written one after the other, each
 // acknowledged before the next is sent: their order in the stream is that of arrival. A block that was written twice,
 // because its acknowledgement was lost, is known by its number.
