@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -634,5 +635,72 @@ func BenchmarkExact(b *testing.B) {
 			b.ReportMetric(spent/float64(n), "ns/found")
 			b.ReportMetric(float64(n)/float64(b.N), "found")
 		})
+	}
+}
+
+// BenchmarkDown drops a peer of 1 M routes while another session announces: how long that takes, and how long the
+// other's batches take at most, beside what they take at most while nothing is dropped.
+func BenchmarkDown(b *testing.B) {
+	for range b.N {
+		g := newGenerator(1_050_000)
+		s := testStore(b, Options{})
+		w := s.NewWriter()
+		down := s.NewTable(Owner{Peer: 1, Family: bgp.IPv4Unicast}, false)
+		other := s.NewTable(Owner{Peer: 2, Family: bgp.IPv4Unicast}, false)
+		st := g.peer(2, 0)
+		st.load(w, other, benchNow)
+		keys := append([]byte(nil), st.keys[:5*batchOps*1000]...)
+		st = g.peer(1, 0)
+		var dropping atomic.Bool
+		var batches atomic.Int64
+		var worst [2]atomic.Int64 // of a batch: without a drop, with one
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			w := s.NewWriter()
+			rec := appendRecord(nil, 1)
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				for k := range batchOps {
+					key := keys[(i%1000*batchOps+k)*5:]
+					rec[5] = byte(i)
+					w.Announce(other, key[:1+(key[0]+7)/8], 0, rec, benchNow)
+				}
+				during := dropping.Load()
+				from := time.Now()
+				w.Flush()
+				took := int64(time.Since(from))
+				at := &worst[0]
+				if during || dropping.Load() {
+					at = &worst[1]
+				}
+				at.Store(max(at.Load(), took))
+				batches.Add(1)
+			}
+		}()
+		var longest time.Duration
+		for range 10 {
+			st.load(w, down, benchNow)
+			dropping.Store(true)
+			from := time.Now()
+			n := down.Clear(benchNow)
+			longest = max(longest, time.Since(from))
+			for until := batches.Load() + 20; batches.Load() < until; { // these find what was retired, and reclaim it
+				runtime.Gosched()
+			}
+			dropping.Store(false)
+			if n < 900_000 || down.Len() != 0 {
+				b.Fatal(n, down.Len())
+			}
+		}
+		close(stop)
+		<-done
+		b.ReportMetric(float64(longest.Microseconds())/1000, "down-ms")
+		b.ReportMetric(float64(worst[1].Load())/1e6, "others-ms")
+		b.ReportMetric(float64(worst[0].Load())/1e6, "others-idle-ms")
 	}
 }
