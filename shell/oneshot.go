@@ -146,6 +146,9 @@ func ask(ctx context.Context, s Station, c Command, inJSON bool) int {
 	case v.Err() != nil:
 		return PrintError(c.Stderr, inJSON, nameWord(v, c.Line))
 	}
+	if text := doneText(v); text != "" && !inJSON {
+		fmt.Fprintln(c.Stdout, text)
+	}
 	return v.Status()
 }
 
