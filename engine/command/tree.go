@@ -85,7 +85,7 @@ func rows() []row {
 		{grammar.Command{ID: "show bgp summary", Pattern: "show bgp [FAMILY] summary", Help: "routes, prefixes, peers, attribute sets per family and view",
 			Columns:  []string{"Family", "View", "Routes", "Prefixes", "Peers", "Attribute sets"},
 			Examples: []string{"show bgp summary", "show bgp ipv4 vpn summary"}}, showBGPSummary},
-		{grammar.Command{ID: "show bgp", Pattern: "show bgp [FAMILY] [rd RD] [all|" + routeMatch + "] {" + routeFilters + "}",
+		{grammar.Command{ID: "show bgp", Pattern: "show bgp [FAMILY] [rd RD] [all|" + routeMatch + "] {" + routeFilters + "|all}",
 			Help: "routes over all clients, peers and views", Columns: routeColumns,
 			Examples: []string{"show bgp 203.0.113.0/24", "show bgp 203.0.113.7", "show bgp 10.0.0.0/8 longer view loc-rib",
 				"show bgp ipv4 vpn rd 65000:1", "show bgp ipv6 origin-as 65010 limit 20", "show bgp evpn all | count",
