@@ -19,7 +19,7 @@ func TestRefused(t *testing.T) {
 	for _, addPath := range []bool{false, true} {
 		for _, f := range []bgp.Family{bgp.IPv4Unicast, bgp.IPv6Unicast, bgp.L2VPNEVPN} {
 			t.Run(fmt.Sprintf("%v/%v", f, addPath), func(t *testing.T) {
-				s := testStore(t, Options{NoBackground: true, MaxBytes: 16 * chunkBytes})
+				s := testStore(t, Options{NoBackground: true, MaxBytes: 8 * chunkBytes})
 				a := s.NewTable(Owner{Client: 1, Family: f}, addPath)
 				b := s.NewTable(Owner{Client: 2, Family: f}, addPath)
 				w := s.NewWriter()
@@ -36,7 +36,7 @@ func TestRefused(t *testing.T) {
 					binary.BigEndian.PutUint32(k[13:], uint32(i))
 					return k[:]
 				}
-				const n = 300_000
+				const n = 150_000
 				rec := make([]byte, 120)
 				for i := range n {
 					binary.BigEndian.PutUint32(rec, uint32(i/2))

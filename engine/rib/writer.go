@@ -393,6 +393,7 @@ func (b *batch) apply(s *Store, t *Table, ops []op) (departed int64) {
 		case attr != 0 && old&cellGen != gen && s.saysTheSame(cellAttr(old), attr):
 			atomic.StoreUint64(cell, uint64(attr)<<32|gen|old&cellTime)
 			stale--
+			departed++ // of the old record
 			o.outcome = Unchanged
 			t.counts.Unchanged++
 			continue
