@@ -38,9 +38,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return statusDone
 	}
 	var err error
-	if args[0] == "replay" {
+	switch args[0] {
+	case "replay":
 		err = playFile(ctx, args[1:], stdout)
-	} else {
+	case "bench":
+		err = runBench(ctx, args[1:], stdout)
+	case "bench-idle-loop": // of bench, as a process of its own
+		idleLoop(os.Stdin, stdout)
+	default:
 		err = simulate(ctx, args, stdout)
 	}
 	switch {
