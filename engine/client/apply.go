@@ -311,6 +311,10 @@ func (s *Session) peerUp(m *bmp.PeerUp, p *peer) {
 	h := &m.PeerHeader
 	s.checkTime(p, h)
 	same := p.sameSession(m)
+	if !p.hasOpens(m.SentOpen, m.ReceivedOpen) && !s.client.roomForOpens(m) {
+		s.bad(p, 0, -1, errTooManyOpens.Error())
+		return
+	}
 	if p.state == PeerUp && p.upSession == s.number {
 		// The session of the peer was up: does the router only say so again?
 		switch {
@@ -322,9 +326,7 @@ func (s *Session) peerUp(m *bmp.PeerUp, p *peer) {
 			return
 		case p.locRIB():
 			// One Peer Up per family: what they can is merged, and nothing was restarted.
-			if len(p.moreOpens) < 64 {
-				p.moreOpens = append(p.moreOpens, [2][]byte{bytes.Clone(m.SentOpen), bytes.Clone(m.ReceivedOpen)})
-			}
+			s.client.keepFurtherOpens(p, m)
 			s.checkTable(p, m, true)
 			p.negotiate()
 			s.recode(p)
@@ -351,7 +353,7 @@ func (s *Session) peerUp(m *bmp.PeerUp, p *peer) {
 	p.as, p.bgpid = h.AS, h.BGPID
 	p.session, p.upSession, p.upTime, p.upOffset = s.number, s.number, s.now, s.frame.Offset
 	p.eorMissed = false
-	p.sent, p.received, p.moreOpens = bytes.Clone(m.SentOpen), bytes.Clone(m.ReceivedOpen), nil
+	s.client.keepOpens(p, m)
 	p.localAddr, p.localPort, p.remotePort = m.LocalAddress, m.LocalPort, m.RemotePort
 	p.table, p.admin, p.strings = tableName(m), shortText(m.AdminLabel()), nil
 	for _, t := range m.TLVs {
@@ -417,7 +419,10 @@ func (s *Session) peerDown(m *bmp.PeerDown, p *peer) {
 	}
 	p.session = s.number
 	p.downTime, p.downCode, p.downReason = s.now, m.Reason, shortText(downText(m))
-	p.fsmEvent, p.notification = m.FSMEvent, bytes.Clone(m.Notification)
+	p.fsmEvent, p.notification = m.FSMEvent, nil
+	if len(m.Notification) <= maxNotification {
+		p.notification = bytes.Clone(m.Notification)
+	}
 	state := PeerDown
 	if m.Reason == bmp.DownUnmonitored {
 		state = PeerUnmonitored

@@ -19,6 +19,8 @@ type Env struct {
 	Budget     *Budget
 	Timing     Timing
 	MaxMessage int // longest BMP message; 0: bmp.DefaultMaxMessage
+
+	hellos atomic.Int64 // bytes held of sessions before their first whole message, beyond helloFree of each
 }
 
 // Timing is how long things take. A zero field is its default.
@@ -67,6 +69,8 @@ type Client struct {
 	labels   map[uint32]*Label
 	name     atomic.Pointer[string] // sysName
 	sessions atomic.Uint32          // number of the newest session
+	up       atomic.Bool            // there is a session
+	remote   atomic.Pointer[netip.AddrPort]
 
 	mu        sync.Mutex
 	identity  Identity
@@ -85,9 +89,10 @@ type Client struct {
 	ended     string // the router's Termination
 	gone      bool   // forgotten by the station: it cannot be resumed
 
-	byKey  map[peerKey]*peer
-	byID   map[uint32]*peer
-	nextID uint32
+	byKey     map[peerKey]*peer
+	byID      map[uint32]*peer
+	nextID    uint32
+	openBytes int // of the OPENs kept of all peers
 
 	counts        [bmp.MessageTypes + 1]uint64
 	bytes         uint64
@@ -118,6 +123,8 @@ func New(env *Env, id uint32, ident Identity, now time.Time) *Client {
 		byKey:         make(map[peerKey]*peer), byID: make(map[uint32]*peer), labels: make(map[uint32]*Label),
 	}
 	c.name.Store(&ident.SysName)
+	remote := netip.AddrPortFrom(ident.Address, 0)
+	c.remote.Store(&remote)
 	c.ring.budget = env.Budget
 	env.Budget.add(&c.ring)
 	return c
@@ -128,6 +135,12 @@ func (c *Client) ID() uint32 { return c.id }
 
 // Name is the sysName of the router's last Initiation; empty when there was none. It never waits.
 func (c *Client) Name() string { return *c.name.Load() }
+
+// Glance is what a row of routes says of the client: its name, where it came from (port 0 before its first session), and
+// whether it is connected. It never waits for the session.
+func (c *Client) Glance() (name string, remote netip.AddrPort, up bool) {
+	return c.Name(), *c.remote.Load(), c.up.Load()
+}
 
 // PeerLabel names a peer for a row of routes. It never waits for the session. Not ok when the peer is gone.
 func (c *Client) PeerLabel(peer uint32) (*Label, bool) {
@@ -182,6 +195,8 @@ func (c *Client) Begin(s *Session, now time.Time) bool {
 	c.session = s
 	c.sessions.Add(1)
 	c.endpoint = s.endpoint
+	c.remote.Store(&s.endpoint.Remote)
+	c.up.Store(true)
 	c.since = now.UnixNano()
 	c.initiated, c.ended, c.reason = false, "", ""
 	c.version, c.profile = 0, bmp.ProfileAuto
@@ -216,6 +231,7 @@ func (c *Client) dropPeer(p *peer) (routes int) {
 			t.rib.Drop()
 		}
 	}
+	c.openBytes -= p.openBytes()
 	delete(c.byKey, p.key)
 	delete(c.byID, p.id)
 	c.findings.forget(p.id)

@@ -41,7 +41,10 @@ type Session struct {
 	poked     atomic.Bool            // something waits to be done by the session goroutine
 	readAt    atomic.Int64           // when the batch being worked on was read; 0 while waiting for the router
 
-	// All below belongs to the session goroutine, with client.mu held from attach on.
+	hello        int   // bytes read before the first whole message; of the session goroutine, as all below
+	helloCharged int64 // of env.hellos
+
+	// With client.mu held from attach on.
 	client     *Client
 	number     uint32 // of the session, on its client
 	parser     bmp.Parser
@@ -139,6 +142,7 @@ func (s *Session) Serve(attach func(Hello) (*Client, error)) (end End) {
 	defer r.Close()
 
 	f, err := r.Next()
+	s.helloOver()
 	if err != nil {
 		end.Reason, end.Framing = s.why(err)
 		return end
@@ -175,7 +179,7 @@ func (s *Session) Serve(attach func(Hello) (*Client, error)) (end End) {
 func (s *Session) Read(p []byte) (int, error) {
 	c := s.client
 	if c == nil {
-		n, err := s.conn.Read(p)
+		n, err := s.readHello(p)
 		s.stamp(time.Now())
 		return n, err
 	}
@@ -284,6 +288,7 @@ func (s *Session) end(e End, err error) {
 		s.note(StreamDamaged, nil, 0, cut.Offset, nil, cut.Error)
 	}
 	c.session = nil
+	c.up.Store(false)
 	c.since = s.now
 	if t := info.End.UnixNano(); t > s.now {
 		c.since = t

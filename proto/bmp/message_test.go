@@ -311,6 +311,8 @@ func TestMalformed(t *testing.T) {
 		{"mirroring TLV longer than its message", "03 00000000 06" + peerHex("00", "00") + "0000 0017 ffff", 50, "TLV length", true},
 		{"peer up TLV longer", "03 00000000 03" + peerHex("00", "00") + "000000000000000000000000 c0000201 00b3 c001" + open + open + "0003 0009 61", 128, "TLV length", true},
 		{"peer up without OPEN", "03 00000000 03" + peerHex("00", "00") + "000000000000000000000000 c0000201 00b3 c001" + open, 97, "received OPEN", true},
+		{"peer up with an OPEN of 4,097 bytes", "03 00000000 03" + peerHex("00", "00") + "000000000000000000000000 c0000201 00b3 c001" +
+			marker + " 1001 01" + strings.Repeat("00", 4097-19) + open, 84, "sent OPEN", true},
 		{"peer up address cut", "03 00000000 03" + peerHex("00", "00") + "0000", 48, "local address", true},
 		{"peer down without reason", "03 00000000 02" + peerHex("00", "00"), 48, "reason", true},
 		{"peer down without NOTIFICATION", "03 00000000 02" + peerHex("00", "00") + "01", 49, "NOTIFICATION", true},

@@ -43,8 +43,8 @@ func (m *PeerUp) parse(f Frame, c *wire.Cursor) error {
 	}
 	m.LocalPort = c.U16("local port")
 	m.RemotePort = c.U16("remote port")
-	m.SentOpen = readPDU(c, "sent OPEN")
-	m.ReceivedOpen = readPDU(c, "received OPEN")
+	m.SentOpen = readOpen(c, "sent OPEN")
+	m.ReceivedOpen = readOpen(c, "received OPEN")
 	if f.Version >= 3 {
 		m.TLVs = readTLVs(m.TLVs, c, formOf(f.Version))
 	}
@@ -85,6 +85,20 @@ func readPDU(c *wire.Cursor, field string) []byte {
 		return nil
 	}
 	return c.Bytes(n, field)
+}
+
+// maxOpen is the length of the longest OPEN: RFC 8654, Section 4 leaves it at that of RFC 4271, Section 4.1.
+const maxOpen = 4096
+
+// readOpen is readPDU for an OPEN.
+func readOpen(c *wire.Cursor, field string) []byte {
+	at := c.Off() + 16
+	b := readPDU(c, field)
+	if len(b) > maxOpen {
+		c.FailAt(at, field, fmt.Sprintf("BGP length %d, an OPEN has at most %d", len(b), maxOpen))
+		return nil
+	}
+	return b
 }
 
 // PeerDownReason is why a peer went down, RFC 7854, Section 4.9 and RFC 9069, Section 5.3.
