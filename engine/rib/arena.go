@@ -32,7 +32,8 @@ const (
 // until it is freed, and is freed only when nobody looks at it. Number 0 is no record.
 type arena struct {
 	m      *memory
-	modest int // chunks that are not made of huge pages
+	modest int    // chunks that are not made of huge pages
+	least  uint32 // units in the smallest record
 	lanes  []lane
 	live   atomic.Int64 // units in records
 	grown  atomic.Int64 // bytes of records made since the last sweep
@@ -54,8 +55,8 @@ type lane struct {
 	heads    [freeLists]uint32
 }
 
-func (a *arena) init(m *memory, lanes, modest int) {
-	a.m, a.modest, a.lanes = m, modest, make([]lane, lanes)
+func (a *arena) init(m *memory, lanes, modest int, least uint32) {
+	a.m, a.modest, a.least, a.lanes = m, modest, least, make([]lane, lanes)
 }
 
 // record is the bytes of a record: a view, to be looked at under the guard.
@@ -70,7 +71,9 @@ func (a *arena) block(n uint32) []byte {
 	return a.dir[n>>chunkShift].Load().bytes()[(n&(chunkUnits-1))*unitBytes:]
 }
 
-func recordUnits(length int) uint32 { return uint32(length+2+unitBytes-1) / unitBytes }
+func (a *arena) recordUnits(length int) uint32 {
+	return max(a.least, uint32(length+2+unitBytes-1)/unitBytes)
+}
 
 // blockUnits is the size of the record or free block at n, and whether it is a free block.
 func (a *arena) blockUnits(n uint32) (units uint32, free bool) {
@@ -79,7 +82,7 @@ func (a *arena) blockUnits(n uint32) (units uint32, free bool) {
 	if length == freeBlock {
 		return uint32(binary.LittleEndian.Uint16(b[2:])), true
 	}
-	return recordUnits(int(length)), false
+	return a.recordUnits(int(length)), false
 }
 
 // add stores a record and returns its number, or 0 when there is no room. The number is in m, if m is not nil,
@@ -88,7 +91,7 @@ func (a *arena) add(k int, rec []byte, m *marks) uint32 {
 	if len(rec) > recordMax {
 		return 0
 	}
-	units := recordUnits(len(rec))
+	units := a.recordUnits(len(rec))
 	l := &a.lanes[k]
 	l.mu.Lock()
 	defer l.mu.Unlock()

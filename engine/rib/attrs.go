@@ -9,6 +9,7 @@ import (
 const (
 	attrShift  = 32                       // an attribute slot: 32 bits of hash | record number
 	attrLanes  = 8                        // writers that add records side by side
+	attrShare  = 2                        // records are 4 units or more: so sets of records have one bit for 4 units
 	attrModest = 1                        // chunks that are not made of huge pages
 	hashShard  = 64 - 6                   // the uppermost bits of the hash choose the shard
 	hashSlot   = uint64(1)<<attrShift - 1 // the lowest make the slot
@@ -27,7 +28,7 @@ type attrs struct {
 
 func (a *attrs) init(m *memory) {
 	a.seed = maphash.MakeSeed()
-	a.arena.init(m, attrLanes, attrModest)
+	a.arena.init(m, attrLanes, attrModest, 1<<attrShare)
 }
 
 func (a *attrs) hash(rec []byte) uint64 { return maphash.Bytes(a.seed, rec) }

@@ -14,12 +14,13 @@ const (
 // looks whether the page it found it in is still in its place; the sweep takes the page out of its place first and
 // then looks here. One of them sees the other.
 type marks struct {
+	shift  uint // lower bits of a number that do not matter
 	blocks []atomic.Pointer[[markWords]uint64]
 }
 
-// newMarks makes a set for numbers below 1<<bits.
-func newMarks(bits uint) *marks {
-	return &marks{blocks: make([]atomic.Pointer[[markWords]uint64], 1<<bits/markUnits)}
+// newMarks makes a set for numbers below 1<<bits that differ in more than the lowest shift bits.
+func newMarks(bits, shift uint) *marks {
+	return &marks{shift: shift, blocks: make([]atomic.Pointer[[markWords]uint64], 1<<(bits-shift)/markUnits)}
 }
 
 func (m *marks) block(n uint32) *[markWords]uint64 {
@@ -32,6 +33,7 @@ func (m *marks) block(n uint32) *[markWords]uint64 {
 }
 
 func (m *marks) set(n uint32) {
+	n >>= m.shift
 	w := &m.block(n)[n%markUnits/64]
 	if bit := uint64(1) << (n % 64); atomic.LoadUint64(w)&bit == 0 {
 		atomic.OrUint64(w, bit)
@@ -47,6 +49,7 @@ func (m *marks) setWord(n uint32, word uint64) {
 }
 
 func (m *marks) has(n uint32) bool {
+	n >>= m.shift
 	b := m.blocks[n/markUnits].Load()
 	return b != nil && atomic.LoadUint64(&b[n%markUnits/64])>>(n%64)&1 != 0
 }

@@ -2,7 +2,7 @@ package rib
 
 import "context"
 
-const memoUnits = extentUnits // records of one extent share a block of verdicts
+const memoUnits = extentUnits >> attrShare // records of one extent share a block of verdicts
 
 // memo remembers the verdicts of a predicate on attribute records, so that it is asked about once per record and
 // not once per route.
@@ -10,7 +10,7 @@ type memo struct {
 	s      *Store
 	attrs  func([]byte) bool
 	freed  int64                     // Store.freed when the verdicts were reached
-	blocks []*[memoUnits / 32]uint64 // by extent; 2 bits for each unit: 0 unknown, 1 no, 2 yes
+	blocks []*[memoUnits / 32]uint64 // by extent; 2 bits for each 4 units: 0 unknown, 1 no, 2 yes
 }
 
 func newMemo(s *Store, attrs func([]byte) bool) *memo {
@@ -25,6 +25,15 @@ func (m *memo) refresh() {
 	}
 }
 
+// known is the verdict on a record, or 0. It is small enough to be inlined.
+func (m *memo) known(id uint32) uint64 {
+	e, i := id>>extentShift, id>>attrShare
+	if int(e) >= len(m.blocks) || m.blocks[e] == nil {
+		return 0
+	}
+	return m.blocks[e][i%memoUnits/32] >> (i % 32 * 2) & 3
+}
+
 // test is the verdict on a record. The guard is held, and has been since the record's number was read from a cell.
 func (m *memo) test(r *query, id uint32) bool {
 	e := int(id >> extentShift)
@@ -36,8 +45,9 @@ func (m *memo) test(r *query, id uint32) bool {
 		b = new([memoUnits / 32]uint64)
 		m.blocks[e] = b
 	}
-	w := &b[id%memoUnits/32]
-	shift := id % 32 * 2
+	i := id >> attrShare
+	w := &b[i%memoUnits/32]
+	shift := i % 32 * 2
 	switch *w >> shift & 3 {
 	case 1:
 		return false

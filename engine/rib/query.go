@@ -82,7 +82,7 @@ type Totals struct {
 func (s *Store) Count(ctx context.Context, q Query) (Totals, error) {
 	q.Limit, q.Sorted = 0, false
 	r := &query{s: s, ctx: ctx, q: q, totals: &totals{
-		ids: newMarks(idBits), attrs: newMarks(32), tables: map[*Table]struct{}{},
+		ids: newMarks(idBits, 0), attrs: newMarks(32, attrShare), tables: map[*Table]struct{}{},
 	}}
 	err := r.run()
 	return r.totals.Totals, err
@@ -768,7 +768,8 @@ func (r *query) walkTable(t *Table, from uint64) (next uint64, more bool) {
 			}
 			if plain {
 				if a := cellAttr(c); a != last {
-					last, verdict = a, r.memo.test(r, a)
+					v := r.memo.known(a)
+					last, verdict = a, v == 2 || v == 0 && r.memo.test(r, a)
 				}
 				if !verdict {
 					continue

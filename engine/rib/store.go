@@ -101,7 +101,7 @@ func New(o Options) *Store {
 	s.big.init(s.mem, bigWords, bigShift)
 	s.small.init(s.mem, smallWords, smallShift)
 	s.attrs.init(s.mem)
-	s.keys.init(s.mem, 1, 1)
+	s.keys.init(s.mem, 1, 1, 1)
 	s.batches.New = func() any { return new(batch) }
 	s.scratch.New = func() any { return new(scratch) }
 	s.families.Store(&map[bgp.Family]*family{})

@@ -161,13 +161,13 @@ type sweepWork struct {
 // begin puts the marks in place.
 func (w *sweeper) begin() bool {
 	s := w.s
-	w.attrs = newMarks(32)
+	w.attrs = newMarks(32, attrShare)
 	for _, f := range *s.families.Load() {
 		w.families = append(w.families, f)
 	}
 	dicts := make([]*marks, len(w.families))
 	for i := range dicts {
-		dicts[i] = newMarks(idBits)
+		dicts[i] = newMarks(idBits, 0)
 	}
 	s.guard.Lock()
 	defer s.guard.Unlock()
