@@ -3,7 +3,6 @@ package shell
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -104,31 +103,6 @@ func (s *Shell) expandAlias(line string) (string, bool) {
 	return line, done
 }
 
-// maxSources is how deep files may source each other.
-const maxSources = 10
-
-// source runs a script from a file.
-func source(c *call) error {
-	path := c.match.Value("file")
-	text, err := os.ReadFile(fromHome(path))
-	if err != nil {
-		return errorf(control.CodeFailed, "%v", err)
-	}
-	return c.script(path, text)
-}
-
-// script runs a source and turns its status into a verdict that says nothing
-// more: what was wrong has been said.
-func (c *call) script(name string, text []byte) error {
-	s := c.shell
-	if s.depth >= maxSources {
-		return errorf(control.CodeFailed, "Scripts call each other more than %d deep", maxSources)
-	}
-	s.depth++
-	defer func() { s.depth-- }()
-	return scriptStatus(s.RunScript(c, name, text, c.match.Values("arg")))
-}
-
 // scriptStatus is the end of a script as an error; nil for 0.
 func scriptStatus(status int) error {
 	switch status {
@@ -139,11 +113,6 @@ func scriptStatus(status int) error {
 	}
 	return &statusError{status}
 }
-
-// statusError is an exit status whose reason has been said.
-type statusError struct{ status int }
-
-func (e *statusError) Error() string { return fmt.Sprintf("exit status %d", e.status) }
 
 // runRC runs the file of settings and aliases. What is wrong with it is said,
 // and the shell begins all the same.

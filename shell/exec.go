@@ -272,6 +272,8 @@ func (s *Shell) verdict(v outcome, line string, aliased bool) {
 	if v.Err() == nil {
 		if v.Code == control.CodeSubscribed || v.Code == control.CodeAuthenticated {
 			s.note("%s", v.Text)
+		} else if text := doneText(v.Verdict); text != "" {
+			s.note("%s", text)
 		}
 		if v.Code == control.CodeBye {
 			s.leave = true
@@ -307,19 +309,21 @@ func (s *Shell) Exec(ctx context.Context, line string, in io.Reader, out io.Writ
 	if err := w.flush(); err != nil && v.Err() == nil {
 		v = verdictOf(err)
 	}
-	return resultOf(v)
+	return s.resultOf(v, line)
 }
 
 // resultOf is a verdict as a script sees it. A line that was no command, or
-// half of one, ends a script.
-func resultOf(v outcome) lang.Result {
-	r := lang.Result{Status: v.Status(), Col: v.Col, Len: v.Len}
+// half of one, ends a script, and so does a station that has gone for good.
+func (s *Shell) resultOf(v outcome, line string) lang.Result {
+	r := lang.Result{Status: v.Status(), Col: v.Col, Len: v.Len, Code: v.Code}
 	if v.Err() != nil && !v.said {
-		r.Message = v.Text
+		r.Message = nameWord(v.Verdict, line).Error()
 	}
 	switch v.Code {
 	case control.CodeUnknown, control.CodeIncomplete, control.CodeAmbiguous:
 		r.Abort = true
+	case codeNoStation:
+		r.Abort = s.lostForGood() != nil
 	}
 	return r
 }

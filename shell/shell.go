@@ -11,7 +11,6 @@ import (
 	"bmp/proto/control"
 	"bmp/proto/grammar"
 	"bmp/shell/edit"
-	"bmp/shell/lang"
 )
 
 // Options of New.
@@ -61,10 +60,11 @@ type Shell struct {
 	leave   bool
 	plain   bool // left by `terminal plain`
 	status  int  // of the last command
-	depth   int  // of sources within sources
 	rewoken chan struct{}
 	words   map[string]*word // the shell's own, by ID
 	own     *grammar.Tree    // of them
+
+	scripting scripting
 
 	mu       sync.Mutex
 	editor   edit.Editor
@@ -333,12 +333,12 @@ func (s *Shell) Line(ctx context.Context, line string) {
 		s.questionMark(ctx, q)
 		return
 	}
-	ctx, stop := s.interruptible(ctx)
-	defer stop()
 	if !s.o.Remote && s.isScript(line) {
-		s.status = s.RunScript(ctx, "line", []byte(line+"\n"), nil)
+		s.typed(ctx, line)
 		return
 	}
+	ctx, stop := s.interruptible(ctx)
+	defer stop()
 	s.command(ctx, line)
 }
 
@@ -354,15 +354,6 @@ func (s *Shell) interruptible(ctx context.Context) (context.Context, func()) {
 		}
 	}()
 	return ctx, func() { close(over); cancel() }
-}
-
-// isScript reports whether a typed line is one of the script language.
-func (s *Shell) isScript(line string) bool {
-	if language(line) != "" {
-		return true
-	}
-	_, err := s.plan(line)
-	return err != nil && verdictOf(err).Code == control.CodeUnknown && !lang.IsPlain(line)
 }
 
 // firstWord is the first word of a line.

@@ -73,6 +73,7 @@ func ownWords() []word {
 
 // ownHelps are the helps of their keywords.
 var ownHelps = map[string]string{
+	"alias": "a word for a command", "attach": "attach to another station", "auth": "log in", "undebug": "end following", "on": "ask another station, or all",
 	"terminal": "settings of the shell", "watch every": "how often", "watch diff": "mark what has changed", "watch count": "how many times",
 	"on all": "every station attached to", "attach as": "what to call it", "attach ro": "read-only: refuse what changes something",
 	"terminal length": "lines of a page", "terminal format text": "as a person reads it", "terminal format json": "one JSON document",
@@ -119,4 +120,13 @@ func undebugAll(c *call) error {
 		return v.Err()
 	}
 	return c.out.Line(v.Text)
+}
+
+// Commands are the shell's own words, for manuals.
+func Commands() []grammar.Command {
+	var list []grammar.Command
+	for _, w := range ownWords() {
+		list = append(list, w.Command)
+	}
+	return list
 }

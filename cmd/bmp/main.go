@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"golang.org/x/term"
@@ -58,6 +57,11 @@ func run(args []string) int {
 		return runScript(inv)
 	case modeDemo:
 		return demo()
+	case modeCompletion:
+		return completion(inv)
+	case modeMan:
+		io.WriteString(os.Stdout, manPage())
+		return 0
 	case modeLater:
 		return fail(os.Stderr, 1, "Not available yet: %s", inv.words[0])
 	}
@@ -91,32 +95,4 @@ func attach(target string) int {
 		return shell.PrintError(os.Stderr, false, err)
 	}
 	return shell.Interactive(ctx, shell.Options{Station: station}, nil)
-}
-
-// runScript is bmp -x FILE: command lines, one after the other. The script
-// language is refused, and so is what only it can use.
-func runScript(inv *invocation) int {
-	switch {
-	case inv.run:
-		return fail(os.Stderr, 1, "Not available yet: run")
-	case len(inv.words) > 0:
-		return fail(os.Stderr, 1, "Not available yet: arguments of a script (%s)", strings.Join(inv.words, " "))
-	}
-	b := shell.Batch{
-		Target: inv.target, Name: inv.script, In: os.Stdin, Check: inv.check, JSON: inv.json,
-		Stdout: os.Stdout, Stderr: os.Stderr,
-	}
-	if inv.script == "-" {
-		b.Name = "stdin"
-	} else {
-		f, err := os.Open(inv.script)
-		if err != nil {
-			return fail(os.Stderr, 1, "%v", err)
-		}
-		defer f.Close()
-		b.In = f
-	}
-	ctx, stop := untilInterrupt()
-	defer stop()
-	return b.Run(ctx)
 }

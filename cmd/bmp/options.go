@@ -11,13 +11,15 @@ import (
 type mode int
 
 const (
-	modeUsage   mode = iota
-	modeStation      // bmp -s PORT
-	modeCommand      // bmp COMMAND
-	modeShell        // bmp shell [TARGET], bmp -i
-	modeScript       // bmp -x FILE, bmp run NAME
-	modeDemo         // bmp demo
-	modeLater        // a mode that this release refuses: record, replay, completion, man
+	modeUsage      mode = iota
+	modeStation         // bmp -s PORT
+	modeCommand         // bmp COMMAND
+	modeShell           // bmp shell [TARGET], bmp -i
+	modeScript          // bmp -x FILE, bmp run NAME
+	modeDemo            // bmp demo
+	modeCompletion      // bmp completion bash
+	modeMan             // bmp man
+	modeLater           // a mode that this release refuses: record, replay
 )
 
 // invocation is the command line, read and checked, with nothing opened yet.
@@ -224,7 +226,21 @@ func (inv *invocation) resolve() error {
 			return badUsage("Incomplete command: run (expected: NAME)")
 		}
 		inv.run, inv.script, inv.words = true, inv.words[1], inv.words[2:]
-	case first == "record" || first == "replay" || first == "completion" || first == "man":
+	case first == "completion":
+		inv.mode, inv.words = modeCompletion, inv.words[1:]
+		switch {
+		case len(inv.words) == 0:
+			return badUsage("Incomplete command: completion (expected: bash)")
+		case inv.words[0] == completeWord && len(inv.words) == 2:
+		case inv.words[0] != "bash" || len(inv.words) > 1:
+			return badUsage("Invalid input: %s (usage: bmp completion bash)", strings.Join(inv.words, " "))
+		}
+	case first == "man":
+		inv.mode = modeMan
+		if len(inv.words) > 1 {
+			return badUsage("Invalid input: %s (usage: bmp man)", inv.words[1])
+		}
+	case first == "record" || first == "replay":
 		inv.mode = modeLater
 	default:
 		inv.mode = modeCommand

@@ -25,11 +25,14 @@ Questions to a running station:
   bmp -t TARGET COMMAND      to TARGET: PORT, HOST:PORT (control port), unix:PATH, tls:HOST:PORT
   bmp -j [PORT] COMMAND      with JSON out, as '| json'
   bmp shell [TARGET]         a shell on the station; also bmp -i
-  bmp [--check] -x FILE      command lines from FILE, - is standard input
+  bmp [--check] -x FILE [ARG ...]
+                             a script, - is standard input; --check reads it and runs nothing
+  bmp run NAME [ARG ...]     a shipped script, for example: bmp run health-check
+  bmp completion bash        completion for bash: source <(bmp completion bash)
+  bmp man                    the manual: bmp man | man -l -
   bmp demo                   a station with simulated routers, to look around
 
-Not in this release: --nats, --sync, nats:// targets, scripts with variables and loops,
-run, record, replay, completion, man.
+Not in this release: --nats, --sync, nats:// targets, record, replay.
 
 Commands (the words may be abbreviated; bmp shell completes them):
   show summary | show clients | show client X [messages|peers|health|malformed|statistics]

@@ -11,7 +11,8 @@
 // commands, which arguments are raw, what of the shell is refused, how an
 // expanded command becomes a line again, and where in the file an error is.
 // Parsing and interpreting is mvdan.cc/sh. It never talks to a station and
-// knows no command but its own expect and wait-until: a line goes to Options.Exec.
+// knows no command but its own expect, wait-until and sleep: a line goes to
+// Options.Exec.
 //
 // # From text to lines
 //

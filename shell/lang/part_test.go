@@ -95,6 +95,7 @@ func TestVariablesAndFunctionsStay(t *testing.T) {
 func TestEvalAndSource(t *testing.T) {
 	c := newConversation(t, map[string]string{
 		"lib":   "! a library\ng() {\n  show g $1 'x y'\n  bogus\n}\ny=7\nshow clients | include a|b\n",
+		"lib2":  "late() {\n  show late $1\n}\n",
 		"wrong": "show a\nif true; then\n",
 		"self":  "source self\n",
 	})
@@ -108,6 +109,7 @@ func TestEvalAndSource(t *testing.T) {
 	c.want("source lib; show client $y; g 1", 127, "lib:4:3: % Invalid command: bogus (try 'help')",
 		"show clients | include a|b", "show client 7", "show g 1 'x y'", "bogus")
 	c.want("g 2", 127, "lib:4:3: % Invalid command: bogus (try 'help')", "show g 2 'x y'", "bogus")
+	c.want("source lib2\nlate 5\nlate 6 | count", 0, "", "show late 5", "show late 6", "count < ")
 	c.want("source wrong", 2, "wrong:2:10: % `then` must be followed by a statement list")
 	c.want("source none", 1, "t:1:1: % file does not exist")
 	c.want("source", 2, "t:1:1: % Incomplete command: source (expected: one FILE)")
@@ -115,7 +117,7 @@ func TestEvalAndSource(t *testing.T) {
 	if _, said := c.run("source self"); !strings.Contains(said, "nested more than 50 deep") {
 		t.Errorf("a file that sources itself: %s", said)
 	}
-	if _, said := c.run("x=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; while :; do x=${x}b; eval \": $x\"; done"); !strings.Contains(said, "is stopped") {
+	if _, said := c.run("x=" + strings.Repeat("a", 5000) + "; while :; do ((i++)); eval \": $x $i\"; done"); !strings.Contains(said, "of text were evaluated") {
 		t.Errorf("texts without end: %s", said)
 	}
 }

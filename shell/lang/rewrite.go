@@ -10,6 +10,7 @@ import (
 type rewritten struct {
 	text    string
 	plain   []string    // plain lines by number, as typed
+	places  []Line      // where they stand
 	columns [][]segment // by line, where columns were moved
 	// language is how many bytes are no plain lines and no comments.
 	language int
@@ -122,7 +123,9 @@ func rewrite(source string, functions map[string]bool) *rewritten {
 		case !joined && isPlain(withoutComment(line), functions):
 			indent := len(line) - len(strings.TrimLeft(line, " \t"))
 			fmt.Fprintf(&out, "%s%s %d", line[:indent], plainMark, len(r.plain))
-			r.plain = append(r.plain, strings.TrimSpace(withoutComment(line)))
+			text := strings.TrimSpace(withoutComment(line))
+			r.plain = append(r.plain, text)
+			r.places = append(r.places, Line{text, n + 1, indent + 1})
 		default:
 			var quoted string
 			quoted, columns = quoteRaw(line)

@@ -25,6 +25,7 @@ type Result struct {
 	Abort    bool   // the line was wrong (unknown, ambiguous, incomplete): a script ends
 	Message  string // of a command that did not succeed, without "% "; empty when there is nothing to say
 	Col, Len int    // place of the fault in the line, bytes from 1; 0 without one
+	Code     int    // reply code of control-protocol; handed on in Error
 }
 
 // Exec runs one command line with its filters. Data goes to out; in is what is
@@ -47,6 +48,9 @@ type Options struct {
 	// Source reads the file that `source FILE` names; nil: `source` is a command
 	// like any other.
 	Source func(name string) ([]byte, error)
+	// Report shows the error of a command that failed and does not end the
+	// script; nil: a line on Stderr.
+	Report func(*Error)
 }
 
 // maxKept bounds the output kept for `expect`.
@@ -59,6 +63,8 @@ type Runner struct {
 	o     Options
 	sh    *interp.Runner
 	steps atomic.Int64
+	// arraysDue is the step at which arrays are added up again.
+	arraysDue atomic.Int64
 
 	mu        sync.Mutex
 	functions map[string]bool
@@ -112,6 +118,7 @@ func refuseFiles(_ context.Context, path string, _ int, _ os.FileMode) (io.ReadW
 // if any, is an *Error that ended it, or ctx's; it was not printed.
 func (r *Runner) Run(ctx context.Context, s *Script, args ...string) (int, error) {
 	r.steps.Store(0)
+	r.arraysDue.Store(0)
 	file, err := r.begin(s)
 	if err != nil {
 		return 2, err
@@ -148,6 +155,9 @@ func (r *Runner) Run(ctx context.Context, s *Script, args ...string) (int, error
 	return status, nil
 }
 
+// Exited reports whether the script that ran last ended by `exit`.
+func (r *Runner) Exited() bool { return r.sh.Exited() }
+
 // call sees every simple command before it runs: limits are kept here, and
 // commands of ours that are named like builtins are kept from the interpreter.
 func (r *Runner) call(ctx context.Context, args []string) ([]string, error) {
@@ -161,20 +171,19 @@ func (r *Runner) call(ctx context.Context, args []string) ([]string, error) {
 	if depth, err := strconv.Atoi(hc.Env.Get(depthVariable).String()); err == nil && depth > r.o.MaxDepth {
 		return nil, r.fault(hc.Pos, 1, "Functions nested more than %d deep: the script is stopped", r.o.MaxDepth)
 	}
-	bytes := 0
-	for name, v := range hc.Env.Each {
-		bytes += len(name) + len(v.Str)
-		for _, e := range v.List {
-			bytes += len(e)
-		}
-	}
-	if bytes > r.o.MaxMemory {
+	if r.tooLarge(hc.Env) {
 		return nil, r.fault(hc.Pos, 1, "Variables hold more than %d bytes: the script is stopped", r.o.MaxMemory)
 	}
 	if r.isFunction(args[0]) {
 		return args, nil
 	}
 	switch {
+	case args[0] == plainMark:
+		// Since the script was read, a file that was sourced may have made a
+		// function of what looked like a command.
+		if line := r.plainLine(hc.Pos, args); r.isFunction(strings.Fields(line + " x")[0]) {
+			return r.eval(hc.Pos, []string{"eval", line})
+		}
 	case args[0] == "eval":
 		return r.eval(hc.Pos, args)
 	case args[0] == "source" && r.o.Source != nil:
@@ -183,6 +192,30 @@ func (r *Runner) call(ctx context.Context, args []string) ([]string, error) {
 		return append([]string{ourMark + args[0]}, args[1:]...), nil
 	}
 	return args, nil
+}
+
+// tooLarge adds up what variables hold. A large array is not added up again
+// before as many steps as would be worth the work.
+func (r *Runner) tooLarge(env expand.Environ) bool {
+	bytes, elements := 0, 0
+	due := r.steps.Load() >= r.arraysDue.Load()
+	for name, v := range env.Each {
+		bytes += len(name) + len(v.Str)
+		elements += len(v.List) + len(v.Map)
+		if !due {
+			continue
+		}
+		for _, e := range v.List {
+			bytes += len(e)
+		}
+		for k, e := range v.Map {
+			bytes += len(k) + len(e)
+		}
+	}
+	if due && elements > 1000 {
+		r.arraysDue.Store(r.steps.Load() + int64(elements))
+	}
+	return bytes > r.o.MaxMemory
 }
 
 // exec runs what is neither a builtin nor a function.
@@ -194,12 +227,9 @@ func (r *Runner) exec(ctx context.Context, args []string) error {
 	starts := make([]int, 0, 16) // where each word starts in the line
 	switch {
 	case args[0] == plainMark:
-		script := r.partAt(hc.Pos).script
-		n, err := strconv.Atoi(args[1])
-		if err != nil || n >= len(script.source.plain) {
+		if line = r.plainLine(hc.Pos, args); line == "" {
 			return r.fault(hc.Pos, 2, "Invalid plain line")
 		}
-		line = script.source.plain[n]
 		args = strings.Fields(line)
 	default:
 		var piped bool
@@ -213,9 +243,22 @@ func (r *Runner) exec(ctx context.Context, args []string) error {
 		return r.expect(hc, line)
 	case "wait-until":
 		return r.waitUntil(ctx, hc, line, starts)
+	case "sleep":
+		return r.sleep(ctx, hc, afterWord(line))
 	}
 	res := r.run(ctx, line, in, hc.Stdout, hc.Stdout != r.o.Stdout)
 	return r.verdict(ctx, hc, res, starts)
+}
+
+// plainLine is the line that a placeholder stands for.
+func (r *Runner) plainLine(pos syntax.Pos, args []string) string {
+	lines := r.partAt(pos).script.source.plain
+	if len(args) == 2 {
+		if n, err := strconv.Atoi(args[1]); err == nil && n >= 0 && n < len(lines) {
+			return lines[n]
+		}
+	}
+	return ""
 }
 
 // run executes a line and keeps its output for expect. What goes into a pipe is
@@ -262,13 +305,18 @@ func (r *Runner) verdict(ctx context.Context, hc interp.HandlerContext, res Resu
 		return nil
 	}
 	fault := r.fault(hc.Pos, res.Status, "%s", res.Message)
+	fault.Code = res.Code
 	if res.Col > 0 {
 		r.place(fault, hc.Pos, res.Col, starts)
 	}
 	if res.Abort {
 		return fault
 	}
-	if res.Message != "" {
+	switch {
+	case res.Message == "":
+	case r.o.Report != nil:
+		r.o.Report(fault)
+	default:
 		fmt.Fprintln(hc.Stderr, fault)
 	}
 	return interp.ExitStatus(res.Status)
@@ -375,5 +423,22 @@ func (r *Runner) waitUntil(ctx context.Context, hc interp.HandlerContext, line s
 			return ctx.Err()
 		case <-tick.C:
 		}
+	}
+}
+
+// sleep does nothing for a while: seconds, or a duration with its unit.
+func (r *Runner) sleep(ctx context.Context, hc interp.HandlerContext, word string) error {
+	d, err := time.ParseDuration(word)
+	if err != nil {
+		d, err = time.ParseDuration(word + "s")
+	}
+	if err != nil || d < 0 {
+		return r.fault(hc.Pos, 2, "Invalid duration '%s' (for example 5, 30s, 5m)", word)
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
 	}
 }

@@ -15,6 +15,7 @@ type Error struct {
 	Line, Col int // from 1; Col counts bytes. 0: not known
 	Text      string
 	Status    int // exit status of a script that ends with it
+	Code      int // reply code of the command that failed; 0 without one
 	// Incomplete says that more lines could make it right: a loop without its
 	// end, a quote that is open.
 	Incomplete bool
@@ -60,7 +61,7 @@ func parse(name, text string, known map[string]bool) (*Script, error) {
 	}
 	if i := invalidByte(text); i >= 0 {
 		line := 1 + strings.Count(text[:i], "\n")
-		return nil, &Error{name, line, i - strings.LastIndexByte(text[:i], '\n'), "Invalid byte in script", 2, false}
+		return nil, &Error{File: name, Line: line, Col: i - strings.LastIndexByte(text[:i], '\n'), Text: "Invalid byte in script", Status: 2}
 	}
 	functions := functionNames(text)
 	declares := len(functions) > 0
@@ -92,6 +93,29 @@ func parse(name, text string, known map[string]bool) (*Script, error) {
 		return true
 	})
 	return s, nil
+}
+
+// A Line is a plain line of a script, at its place.
+type Line struct {
+	Text      string
+	Line, Col int
+}
+
+// Plain are the plain lines: who knows the commands can judge them before the
+// script runs. There are none where other files, or texts, may declare functions
+// that look like commands.
+func (s *Script) Plain() []Line {
+	for _, c := range calls(s.file) {
+		if name := static(c.Args[0]); name == "source" || name == "eval" {
+			return nil
+		}
+	}
+	return s.source.places
+}
+
+// Error makes an error at a byte (from 1) of a plain line.
+func (s *Script) Error(l Line, col, status int, text string) *Error {
+	return &Error{File: s.name, Line: l.Line, Col: l.Col + max(col, 1) - 1, Text: text, Status: status}
 }
 
 // invalidByte finds what no command may hold: NUL and other control bytes, what
