@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"bmp/engine/listen"
 	"bmp/proto/control"
@@ -60,6 +61,11 @@ func ParseControlSpec(text string) (ControlSpec, error) {
 		case "tls":
 			if s.TLS() {
 				return ControlSpec{}, &listen.SpecError{Word: word, Msg: "given twice"}
+			}
+			for _, file := range rest[1:3] {
+				if file == "" || strings.ContainsFunc(file, func(r rune) bool { return r < ' ' || r == '"' || r == utf8.RuneError }) {
+					return ControlSpec{}, &listen.SpecError{Word: file, Msg: "expected a file name without quotes and control characters"}
+				}
 			}
 			s.Cert, s.Key = value, rest[2]
 		case "allow":
