@@ -432,7 +432,7 @@ func (c *Conn) command(ctx context.Context, line string) (int, string) {
 	case !c.role.may(m.Command):
 		return CodeForbidden, fmt.Sprintf("'%s' needs the role admin, this is %s (see 'auth')", words, c.role)
 	}
-	p, err := filter.Parse(m.Rest, m.RestCol, filter.Options{Strict: c.strict})
+	p, err := filter.Parse(m.Rest, m.RestCol, filter.Options{Strict: c.strict, Budget: &c.server.held})
 	if err != nil {
 		return verdictOf(err)
 	}

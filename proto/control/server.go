@@ -103,7 +103,8 @@ type Link struct {
 
 // Server runs the station's half. It does not listen.
 type Server struct {
-	o ServerOptions
+	o    ServerOptions
+	held filter.Budget // of the sort and last of all connections
 
 	mu         sync.Mutex
 	conns      map[int]*Conn

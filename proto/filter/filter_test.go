@@ -490,6 +490,62 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// Two replies share what sort and last may hold; what one holds is free for others once it is finished.
+func TestBudget(t *testing.T) {
+	budget := &Budget{Limit: 1 << 20}
+	fill := func(w *Writer, rows int) error {
+		if err := w.Columns(Column{Name: "A"}); err != nil {
+			return err
+		}
+		for range rows {
+			if err := w.Record(Record{Cells: []string{strings.Repeat("x", 1000)}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	start := func(filters string) *Writer {
+		p, err := Parse(filters, 1, Options{Budget: budget})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Start(&sink{}, Text)
+	}
+	first := start("sort A | count")
+	if err := fill(first, 600); err != nil {
+		t.Fatal(err)
+	}
+	for _, filters := range []string{"sort A", "last 1000"} {
+		second := start(filters)
+		if err := fill(second, 600); err == nil || !strings.HasPrefix(err.Error(), filters[:4]+": the replies being sorted or cut hold 1 MB together") {
+			t.Errorf("%s: %v", filters, err)
+		}
+		if _, err := second.Finish(true); err != nil {
+			t.Error(err)
+		}
+	}
+	// Rows that replace others in a ring take no more than those.
+	ring := start("last 10")
+	if err := fill(ring, 5000); err != nil {
+		t.Error(err)
+	}
+	for _, w := range []*Writer{first, ring} {
+		if _, err := w.Finish(false); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := budget.Used(); n != 0 {
+		t.Errorf("%d bytes are held by replies that are over", n)
+	}
+	again := start("sort A")
+	if err := fill(again, 900); err != nil {
+		t.Error(err)
+	}
+	if _, err := again.Finish(false); err != nil {
+		t.Error(err)
+	}
+}
+
 // The filters a line may have are read without a panic, and what is read runs.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"include UP|DOWN | count", "sort ID desc | first 3", "columns ID,Name | json lines", "section x | uniq | last 2 | no-header",

@@ -18,8 +18,9 @@ const (
 
 // Options of Parse.
 type Options struct {
-	Client bool // save and append are possible (else refused with 403)
-	Strict bool // no abbreviations
+	Client bool    // save and append are possible (else refused with 403)
+	Strict bool    // no abbreviations
+	Budget *Budget // of what sort and last hold, with other replies together; nil: each has its own bound alone
 }
 
 // Pipeline is a list of filters, parsed. It holds no state of a reply: Start may be called any number of times.
@@ -29,6 +30,7 @@ type Pipeline struct {
 	Save   string // file of a last `save` or `append` (client only); the caller writes it
 	Append bool
 	stages []stage
+	budget *Budget
 }
 
 // stage is one filter, parsed.
@@ -72,7 +74,7 @@ func Grammar() *grammar.Tree { return tree }
 // Parse reads filters: the text after the first bar, "" for none. col is its column in the request (grammar.Match.RestCol; 0
 // where there was no bar), for errors, which are *grammar.Error.
 func Parse(text string, col int, o Options) (*Pipeline, error) {
-	p := &Pipeline{}
+	p := &Pipeline{budget: o.Budget}
 	if col == 0 && strings.TrimSpace(text) == "" {
 		return p, nil
 	}

@@ -39,10 +39,10 @@ func (s *sorter) row(r *row) error {
 		return err
 	}
 	s.rows = append(s.rows, c)
-	if s.bytes += size; len(s.rows) > maxSorted || s.bytes > maxBytes {
-		return errHeld("sort", maxSorted)
+	if len(s.rows) > maxSorted {
+		return errHeld(s.held.op, maxSorted)
 	}
-	return nil
+	return s.hold(size, maxSorted)
 }
 
 func (s *sorter) end() error {

@@ -204,9 +204,28 @@ func (h *noHeader) end() error                          { return h.next.end() }
 
 // held is rows kept back, copied.
 type held struct {
-	json  bool // their JSON is wanted
-	rows  []row
-	bytes int
+	op     string // "sort", "last"
+	json   bool   // their JSON is wanted
+	rows   []row
+	bytes  int
+	budget *Budget // has bytes taken of it; nil: there is none
+}
+
+// hold counts the bytes of one row more, or what it has more than the one whose place it takes.
+func (h *held) hold(size, most int) error {
+	if err := h.budget.take(h.op, size); err != nil {
+		return err
+	}
+	if h.bytes += size; h.bytes > maxBytes {
+		return errHeld(h.op, most)
+	}
+	return nil
+}
+
+// free gives back to the budget what was taken of it.
+func (h *held) free() {
+	_ = h.budget.take(h.op, -h.bytes) // giving back is no error
+	h.bytes, h.rows = 0, nil
 }
 
 // keep copies a row: its cells and JSON are the handler's only until it returns.
@@ -267,18 +286,14 @@ func (l *last) row(r *row) error {
 	if err != nil {
 		return err
 	}
-	l.bytes += size
 	if len(l.rows) < l.n {
 		l.rows, l.sizes = append(l.rows, c), append(l.sizes, size)
-	} else {
-		l.bytes -= l.sizes[l.at]
-		l.rows[l.at], l.sizes[l.at] = c, size
-		l.at = (l.at + 1) % l.n
+		return l.hold(size, maxLast)
 	}
-	if l.bytes > maxBytes {
-		return errHeld("last", maxLast)
-	}
-	return nil
+	more := size - l.sizes[l.at]
+	l.rows[l.at], l.sizes[l.at] = c, size
+	l.at = (l.at + 1) % l.n
+	return l.hold(more, maxLast)
 }
 
 func (l *last) end() error {

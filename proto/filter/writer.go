@@ -19,6 +19,7 @@ type Writer struct {
 	head     link
 	renderer *renderer
 	counted  *passed // of a last include or exclude
+	held     []*held // of sort and last
 	cells    bool
 	json     bool
 	filtered bool // rows go through filters
@@ -62,9 +63,11 @@ func (p *Pipeline) Start(s Sink, f Format) *Writer {
 		case "first":
 			w.head = &first{left: s.n, next: w.head}
 		case "last":
-			w.head = &last{n: s.n, next: w.head, held: held{json: w.json}}
+			x := &last{n: s.n, next: w.head, held: held{op: s.op, json: w.json, budget: p.budget}}
+			w.held, w.head = append(w.held, &x.held), x
 		case "sort":
-			w.head = &sorter{stage: s, next: w.head, held: held{json: w.json}}
+			x := &sorter{stage: s, next: w.head, held: held{op: s.op, json: w.json, budget: p.budget}}
+			w.held, w.head = append(w.held, &x.held), x
 		case "columns":
 			w.head = &columns{stage: s, next: w.head, json: w.json}
 		case "no-header":
@@ -216,6 +219,9 @@ func (w *Writer) Finish(failed bool) (Result, error) {
 		}
 	} else if w.renderer.begun || len(w.renderer.wait) > 0 {
 		err = w.renderer.end()
+	}
+	for _, h := range w.held {
+		h.free()
 	}
 	if err == ErrDone {
 		err = nil
