@@ -120,9 +120,10 @@ type follow struct {
 	typ      func(bmp.MessageType) bool
 	rate     int // events a second; 0: all
 
-	second time.Time // of the rate
-	sent   int
-	cut    int // by the rate, not yet told
+	second   time.Time // of the rate
+	sent     int
+	cut      int       // by the rate, not yet told
+	cutSince time.Time // the first of these
 }
 
 func (f *follow) run(ctx context.Context, e *control.Emit) {
@@ -154,11 +155,14 @@ func (f *follow) event(e *control.Emit, ev *event.Event) {
 		if now := ev.Time.Truncate(time.Second); !now.Equal(f.second) {
 			f.second, f.sent = now, 0
 			if f.cut > 0 {
-				e.Dropped(f.cut)
+				e.LeftOut(f.cut, f.cutSince, fmt.Sprintf("rate %d", f.rate))
 				f.cut = 0
 			}
 		}
 		if f.sent++; f.sent > f.rate {
+			if f.cut == 0 {
+				f.cutSince = ev.Time
+			}
 			f.cut++
 			return
 		}

@@ -153,6 +153,9 @@ func TestDebugRate(t *testing.T) {
 				if sent == 0 || sent > 10 {
 					t.Errorf("%d events before the first drop was told", sent)
 				}
+				if !strings.HasSuffix(l.Text, " (rate 5)") {
+					t.Errorf("%q", l.Text)
+				}
 				return
 			}
 			sent++

@@ -590,6 +590,10 @@ func TestEvents(t *testing.T) {
 	if got := c.line(); !strings.HasPrefix(got, "602+n=7 since=") || !strings.HasSuffix(got, " (reading too slowly)") {
 		t.Errorf("%q", got)
 	}
+	s.emit <- func(e *Emit) { e.LeftOut(2, time.Date(2026, 11, 22, 5, 12, 5, 0, time.Local), "rate 5") }
+	if got := c.line(); got != "602+n=2 since=05:12:05 (rate 5)" {
+		t.Errorf("%q", got)
+	}
 	for i := 2; i <= 4; i++ {
 		c.want("debug client 1", fmt.Sprintf("203 Subscribed id=%d", i))
 	}
@@ -597,12 +601,31 @@ func TestEvents(t *testing.T) {
 		t.Error(got)
 	}
 	list := server.Consoles()
-	if len(list) != 1 || len(list[0].Subscriptions) != 4 || list[0].Subscriptions[0].What != "client 1" || list[0].Subscriptions[0].Sent != 3 || list[0].Subscriptions[0].Dropped != 7 {
+	if len(list) != 1 || len(list[0].Subscriptions) != 4 || list[0].Subscriptions[0].What != "client 1" || list[0].Subscriptions[0].Sent != 3 || list[0].Subscriptions[0].Dropped != 9 {
 		t.Errorf("%+v", list)
 	}
 	c.want("undebug 2", "200 1 subscriptions ended")
 	c.want("undebug 2", "200 0 subscriptions ended")
 	c.want("undebug all", "200 3 subscriptions ended")
+}
+
+// What sort and last of all connections hold together is bounded, and comes free when a reply ends.
+func TestRepliesShareABudget(t *testing.T) {
+	s := NewServer(ServerOptions{Handler: newStation(t)})
+	s.held.Limit = 2000
+	c, other := openOn(t, s, admin), openOn(t, s, admin)
+	c.line()
+	other.line()
+	c.send("rows 100 | last 50\r\n")
+	if got := c.reply(); !strings.HasPrefix(got, "400 last: the replies being sorted or cut hold ") {
+		t.Error(got)
+	}
+	if got := other.do("rows 100 | last 2"); !strings.HasSuffix(got, "\n200 2 rows") {
+		t.Error(got)
+	}
+	if n := s.held.Used(); n != 0 {
+		t.Errorf("%d bytes are held with no reply under way", n)
+	}
 }
 
 // A console that does not read loses events, which are counted, and never holds up who sends them.

@@ -75,6 +75,12 @@ func (e *Emit) Dropped(n int) {
 	}
 }
 
+// LeftOut says that n events, the first of them at since, were not to be sent, and why (602): they count as dropped.
+func (e *Emit) LeftOut(n int, since time.Time, why string) {
+	e.dropped.Add(uint64(n))
+	e.conn.out.event(CodeDropped, droppedText(n, since, why), false)
+}
+
 // Follow runs run in a goroutine of its own from the verdict of the current request on, until the subscription or the connection ends;
 // run returns soon after its ctx is done. The verdict of the request is to be Reply.Subscribed(id). Too many are CodeTooMany.
 func (c *Conn) Follow(what string, tag any, run func(ctx context.Context, e *Emit)) (id int, err error) {

@@ -127,6 +127,10 @@ func (o *output) lost(n int) {
 	o.signal()
 }
 
+func droppedText(n int, since time.Time, why string) string {
+	return fmt.Sprintf("n=%d since=%s (%s)", n, since.Format("15:04:05"), why)
+}
+
 // run writes until finish was called and everything is written, or writing fails.
 func (o *output) run() {
 	defer close(o.done)
@@ -143,8 +147,7 @@ func (o *output) run() {
 			clear(o.events)
 			o.events = o.events[:0]
 			if o.dropped > 0 {
-				events = appendLine(events, CodeDropped, '+',
-					fmt.Appendf(nil, "n=%d since=%s (reading too slowly)", o.dropped, o.since.Format("15:04:05")))
+				events = appendLine(events, CodeDropped, '+', []byte(droppedText(o.dropped, o.since, "reading too slowly")))
 				o.dropped = 0
 			}
 			finishing, err := o.finishing, o.err
