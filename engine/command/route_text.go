@@ -51,8 +51,9 @@ func (c *call) note(id uint32) *clientNote {
 	}
 	n := &clientNote{text: "#" + strconv.FormatUint(uint64(id), 10), down: true}
 	if cl, ok := c.station.Client(id); ok {
-		b := cl.Brief()
-		*n = clientNote{name: b.Name, text: clientName(&b), down: b.State != client.Up, of: cl}
+		// Not more than a glance: a question about routes must not wait for the sessions that bring them.
+		name, remote, up := cl.Glance()
+		*n = clientNote{name: name, text: clientName(&client.Brief{Name: name, Address: remote}), down: !up, of: cl}
 	}
 	if c.notes == nil {
 		c.notes = make(map[uint32]*clientNote)

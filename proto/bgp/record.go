@@ -243,6 +243,24 @@ func AppendASPath(dst []byte, rec []byte) []byte {
 	return appendPath(dst, path, w)
 }
 
+// HasAS says whether an AS number is in the path, in any segment of it.
+func HasAS(rec []byte, as uint32) bool {
+	path, w := recordPath(rec)
+	for len(path) >= 2 {
+		n := int(path[1])
+		if 2+n*w > len(path) {
+			return false
+		}
+		for i := range n {
+			if asNumber(path[2+i*w:], w) == as {
+				return true
+			}
+		}
+		path = path[2+n*w:]
+	}
+	return false
+}
+
 // OriginAS is the last AS number of the path. There is none in an empty path (the route is of the peer's own AS), nor
 // in one that ends in a set or a confederation segment.
 func OriginAS(rec []byte) (uint32, bool) {

@@ -3,6 +3,7 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -149,6 +150,14 @@ func TestASPathText(t *testing.T) {
 		}
 		if as, ok := OriginAS(rec); as != test.origin && ok || ok != (test.origin != 0) {
 			t.Errorf("%s: origin AS %d %v, want %d", test.name, as, ok, test.origin)
+		}
+		for _, word := range strings.FieldsFunc(test.path, func(r rune) bool { return r < '0' || r > '9' }) {
+			if n, err := strconv.ParseUint(word, 10, 32); err != nil || !HasAS(rec, uint32(n)) {
+				t.Errorf("%s: AS %s is not found", test.name, word)
+			}
+		}
+		if HasAS(rec, 65099) {
+			t.Errorf("%s: AS 65099 is found", test.name)
 		}
 	}
 }
