@@ -25,6 +25,8 @@ type plan struct {
 	filters *filter.Pipeline
 	word    *word // the shell's own; nil: the station's
 	aliased bool
+	// foreground is for a script: a debug is followed, with filters or without.
+	foreground bool
 }
 
 // plan judges a line without asking anybody.
@@ -146,6 +148,9 @@ func (s *Shell) run(ctx context.Context, l *link, p *plan, row func(control.Line
 	case l.readOnly && c.Role == grammar.Admin:
 		return failed(control.CodeForbidden, "'%s' changes something, and %s is attached read-only", strings.Join(p.match.Words, " "), l.name)
 	}
+	if p.follows() {
+		return s.follow(ctx, l, p, row)
+	}
 	v := l.ask(ctx, p.line, row, confirm)
 	l.followed(ctx, p.match.Words, v.Verdict)
 	return v
@@ -230,7 +235,13 @@ func (s *Shell) command(ctx context.Context, line string) {
 	began := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	show := s.show(ctx, cancel, p)
+	seen := ctx
+	if p.follows() {
+		var stop func()
+		seen, stop = s.afterInterrupt(ctx)
+		defer stop()
+	}
+	show := s.show(seen, cancel, p)
 	l := s.at()
 	v := s.perform(ctx, l, p, show.line, func(question string) bool {
 		show.drain()
@@ -304,6 +315,7 @@ func (s *Shell) Exec(ctx context.Context, line string, in io.Reader, out io.Writ
 	} else if p, err := s.plan(line); err != nil {
 		v = verdictOf(err)
 	} else {
+		p.foreground = true
 		v = s.perform(ctx, s.at(), p, w.line, nil)
 	}
 	if err := w.flush(); err != nil && v.Err() == nil {

@@ -29,13 +29,14 @@ type link struct {
 	ended chan struct{} // closed when the goroutine that keeps it has ended
 	gone  chan struct{} // closed when the connection is lost and not made again
 
-	mu      sync.Mutex
-	client  *control.Client // nil while away
-	tree    *grammar.Tree   // the station's, merged with the shell's words
-	rtt     time.Duration   // of the quickest request
-	debugs  []int           // subscriptions, without that of the monitor
-	monitor int             // subscription of `terminal monitor`, 0 none
-	values  valueCache
+	mu       sync.Mutex
+	client   *control.Client // nil while away
+	tree     *grammar.Tree   // the station's, merged with the shell's words
+	rtt      time.Duration   // of the quickest request
+	debugs   []int           // subscriptions, without that of the monitor
+	monitor  int             // subscription of `terminal monitor`, 0 none
+	values   valueCache
+	diverted func(control.Line) // events go here while a debug is followed; nil: to the editor
 }
 
 // How long a station that went away is waited for between two tries.
@@ -233,12 +234,26 @@ func (l *link) lostError() *control.Error {
 // event takes what the station says by itself. It is called by the connection's
 // reading goroutine and does not block.
 func (l *link) event(e control.Line) {
+	l.mu.Lock()
+	take := l.diverted
+	l.mu.Unlock()
+	if take != nil {
+		take(e)
+		return
+	}
 	switch e.Code {
 	case control.CodeEvent, control.CodeEventJSON:
 		l.say(e.Text)
 	default:
 		l.say("% " + eventText(e))
 	}
+}
+
+// divert lets the events go to take, which must not block; nil ends it.
+func (l *link) divert(take func(control.Line)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.diverted = take
 }
 
 // say shows a line above the one being typed. Where several stations may

@@ -3,6 +3,7 @@ package shell
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,6 +24,9 @@ type Command struct {
 	JSON   bool // as `| json`
 	Stdout io.Writer
 	Stderr io.Writer
+	// Abort, if set, ends what still goes on after ctx has ended: the filters
+	// behind a debug. It is the second Ctrl-C.
+	Abort context.Context
 }
 
 // OneShot runs a command and returns its exit status. When ctx ends the
@@ -134,13 +138,27 @@ func ask(ctx context.Context, s Station, c Command, inJSON bool) int {
 		return PrintError(c.Stderr, inJSON, lost(s, err))
 	}
 	p := newPrinter(c.Stdout, c.Stderr)
-	v, err := client.Do(ctx, c.Line, p.line)
+	m, filters, err := debugFilters(ctx, client, c.Line)
+	if err != nil {
+		return PrintError(c.Stderr, inJSON, nameWord(verdictOf(err).Verdict, c.Line))
+	}
+	line, row := c.Line, p.line
+	if m != nil {
+		if line, row = m.Line, nil; inJSON {
+			if err := hello(ctx, client, c.Stdout, true); err != nil {
+				return PrintError(c.Stderr, inJSON, lost(s, err))
+			}
+		}
+	}
+	v, err := client.Do(ctx, line, row)
 	if ferr := p.flush(); ferr != nil && err == nil {
 		return PrintError(c.Stderr, inJSON, errorf(control.CodeFailed, "%v", ferr))
 	}
 	switch {
 	case err != nil:
 		return PrintError(c.Stderr, inJSON, lost(s, err))
+	case v.Code == control.CodeSubscribed && m != nil:
+		return events.filter(ctx, client, s, c, filters, inJSON)
 	case v.Code == control.CodeSubscribed:
 		return events.follow(ctx, client, s, c, inJSON)
 	case v.Err() != nil:
@@ -291,6 +309,55 @@ func (f *follower) follow(ctx context.Context, client *control.Client, s Station
 			return PrintError(c.Stderr, inJSON, errorf(codeNoStation, "Connection to %s lost", s.Name))
 		}
 	}
+}
+
+// filter gives events to filters until ctx, the connection or the filters end,
+// and prints what comes out.
+func (f *follower) filter(ctx context.Context, client *control.Client, s Station, c Command, filters *filter.Pipeline, inJSON bool) int {
+	p := newPrinter(c.Stdout, c.Stderr)
+	row := p.line
+	var file *saving
+	if filters.Save != "" {
+		file = &saving{path: filters.Save, appending: filters.Append}
+		row = file.line
+	}
+	abort := c.Abort
+	if abort == nil {
+		abort = context.Background()
+	}
+	format := filter.Text
+	if inJSON {
+		format = filter.JSON
+	}
+	w := filters.Start(rowSink{func(l control.Line) error {
+		if abort.Err() != nil {
+			return abort.Err()
+		}
+		err := row(l)
+		if len(f.queue) == 0 && err == nil {
+			err = p.flush()
+		}
+		return err
+	}}, format)
+	err := f.into(ctx, client.Done(), w, func(text string) error {
+		return row(control.Line{Code: control.CodeWarning, Text: text})
+	})
+	_, ferr := w.Finish(err != nil && !errors.Is(err, context.Canceled))
+	if file != nil {
+		ferr = errors.Join(ferr, file.finish(ferr == nil))
+	}
+	ferr = errors.Join(ferr, p.flush())
+	switch {
+	case errors.Is(err, errGone):
+		return PrintError(c.Stderr, inJSON, errorf(codeNoStation, "Connection to %s lost", s.Name))
+	case errors.Is(err, context.Canceled):
+		return control.ExitStatus(control.CodeCancelled)
+	case err != nil:
+		return PrintError(c.Stderr, inJSON, err)
+	case ferr != nil:
+		return PrintError(c.Stderr, inJSON, ferr)
+	}
+	return 0
 }
 
 // eventText words the events that are not the station's own words.

@@ -49,7 +49,7 @@ func run(args []string) int {
 		ctx, stop := untilInterrupt()
 		defer stop()
 		return shell.OneShot(ctx, shell.Command{
-			Target: inv.target, Line: inv.line(), JSON: inv.json, Stdout: os.Stdout, Stderr: os.Stderr,
+			Target: inv.target, Line: inv.line(), JSON: inv.json, Stdout: os.Stdout, Stderr: os.Stderr, Abort: secondInterrupt(ctx),
 		})
 	case modeShell:
 		return attach(inv.target)
@@ -81,6 +81,18 @@ func optionStatus(err error) int {
 // untilInterrupt is a context that Ctrl-C, or the end of the terminal, ends.
 func untilInterrupt() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+}
+
+// secondInterrupt is a context that Ctrl-C ends when first has ended already.
+func secondInterrupt(first context.Context) context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	context.AfterFunc(first, func() {
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+		<-signals
+		cancel()
+	})
+	return ctx
 }
 
 // isTerminal says whether somebody sits at the other end of f.

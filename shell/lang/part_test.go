@@ -165,7 +165,7 @@ func TestCommandsOnBothSidesOfAPipe(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		if status, err := r.Run(ctx, s); err != nil || out.Len() != want {
+		if status, err := r.Run(ctx, s); err != nil || status != 0 || out.Len() != want {
 			t.Errorf("%s: %d commands, status %d, %v", source, out.Len(), status, err)
 		}
 		cancel()

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"mvdan.cc/sh/v3/expand"
@@ -276,7 +277,10 @@ func (r *Runner) run(ctx context.Context, line string, in io.Reader, out io.Writ
 	}
 	s := newSpool(out, r.o.MaxMemory)
 	res := r.o.Exec(ctx, line, in, io.MultiWriter(s, k))
-	if err := s.close(ctx); errors.Is(err, errSpool) && res.Status == 0 {
+	switch err := s.close(ctx); {
+	case errors.Is(err, syscall.EPIPE), errors.Is(err, os.ErrClosed):
+		return Result{} // whoever read it wanted no more
+	case errors.Is(err, errSpool) && res.Status == 0:
 		return Result{Status: 1, Message: err.Error()}
 	}
 	return res
