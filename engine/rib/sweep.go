@@ -26,13 +26,15 @@ type sweepGoal struct {
 }
 
 const (
-	sweepBytes   = 1 << 20 // records made since the last sweep: at least this, and
-	sweepShare   = 24      // this part of what there is
-	sweepIDs     = 1 << 16
-	sweepSettle  = 30 * time.Second
-	walkCells    = 1 << 14 // cells marked between looks at who else wants the guard
-	departsShare = 8
-	throttleTime = 500 * time.Microsecond
+	sweepBytes    = 1 << 20 // records made since the last sweep: at least this, and
+	sweepShare    = 24      // this part of what there is
+	sweepIDs      = 1 << 16
+	sweepSettle   = 30 * time.Second
+	walkCells     = 1 << 14 // cells marked between looks at who else wants the guard
+	sweepPerBytes = 256     // a route must have departed for so many bytes of records made,
+	sweepPerIDs   = 4       // or prefix numbers
+	settleShare   = 64      // part of all cells that must have departed where nothing was made
+	throttleTime  = 500 * time.Microsecond
 )
 
 // setGoal is called when nothing needs sweeping.
@@ -50,15 +52,19 @@ func (s *Store) setGoal() {
 	s.goal.departed.Store(max(sweepIDs/16, s.attrs.sets.Load()/(2*sweepShare)))
 }
 
-// wakeSweep starts a sweep in the background when it is worth while.
+// wakeSweep starts a sweep in the background when it is worth while: when enough was made, and so much has departed
+// that a good part of what was made may replace what is dead.
 func (s *Store) wakeSweep() {
-	if s.departed.Load() < s.goal.departed.Load() || s.goal.running.Load() {
+	departed := s.departed.Load()
+	if departed < s.goal.departed.Load() || s.goal.running.Load() {
 		return
 	}
-	if s.attrs.arena.grown.Load() < s.goal.bytes.Load() && s.idsMade() < s.goal.ids.Load() {
-		return
+	grown := s.attrs.arena.grown.Load()
+	if grown >= s.goal.bytes.Load() && departed >= grown/sweepPerBytes {
+		s.wakeNow()
+	} else if ids := s.idsMade(); ids >= s.goal.ids.Load() && departed >= ids/sweepPerIDs {
+		s.wakeNow()
 	}
-	s.wakeNow()
 }
 
 func (s *Store) wakeNow() {
@@ -99,7 +105,7 @@ func (s *Store) background(ctx context.Context) {
 			if s.retired.bytes.Load() > 0 {
 				s.reclaim()
 			}
-			if s.departed.Load() < max(sweepIDs, s.attrs.sets.Load()/departsShare) && s.guessed.Load() == 0 {
+			if s.departed.Load() < max(sweepIDs, s.big.used.Load()*bigWords/settleShare) && s.guessed.Load() == 0 {
 				continue
 			}
 		}
@@ -303,6 +309,8 @@ func (t *Table) settle() {
 	}
 	if n < limit {
 		t.makeTree()
+	} else {
+		t.charge(0) // it fills its pages well enough
 	}
 }
 
