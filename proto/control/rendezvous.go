@@ -205,7 +205,7 @@ func ClaimStation(dir, name string, port uint16) (*Claim, error) {
 	if target, err := os.Readlink(c.portLink()); err == nil {
 		return nil, &TakenError{Text: fmt.Sprintf("Port %d is in use by server %s", port, strings.TrimSuffix(target, ".sock"))}
 	}
-	lock, held, err := tryLock(c.lockPath(), true)
+	lock, held, err := tryLock(c.lockPath())
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +320,7 @@ func removeStale(dir string) error {
 			}
 		}
 		path := filepath.Join(dir, name+".lock")
-		lock, held, err := tryLock(path, true)
+		lock, held, err := tryLock(path)
 		if err != nil {
 			return err
 		}
@@ -347,44 +347,76 @@ func removeStale(dir string) error {
 	return nil
 }
 
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	return f, nil
+}
+
+// flock takes the lock of an open lock file.
+func flock(f *os.File, how int) error {
+	for {
+		err := unix.Flock(int(f.Fd()), how)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+	}
+}
+
 // tryLock opens a lock file and takes it, without waiting. held says that somebody else has it.
-func tryLock(path string, create bool) (f *os.File, held bool, err error) {
-	flags := os.O_RDWR | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	if create {
-		flags |= os.O_CREATE
+func tryLock(path string) (f *os.File, held bool, err error) {
+	if f, err = openLock(path); err != nil {
+		return nil, false, err
 	}
-	f, err = os.OpenFile(path, flags, 0o600)
-	if err != nil {
-		return nil, false, fmt.Errorf("lock: %w", err)
-	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err != nil {
+	if err = flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, true, nil
 		}
-		return nil, false, fmt.Errorf("lock %s: %w", path, err)
+		return nil, false, err
 	}
 	return f, false, nil
+}
+
+// waitLock opens a lock file and takes it, after waiting so long at most.
+func waitLock(path string, most time.Duration) (*os.File, error) {
+	f, err := openLock(path)
+	if err != nil {
+		return nil, err
+	}
+	taken := make(chan error, 1)
+	go func() { taken <- flock(f, unix.LOCK_EX) }()
+	late := time.NewTimer(most)
+	defer late.Stop()
+	select {
+	case err = <-taken:
+	case <-late.C:
+		go func() { // no system call that waits for a lock can be called off: it is given back when it comes
+			<-taken
+			f.Close()
+		}()
+		return nil, fmt.Errorf("lock %s: held by another process for %s", path, most)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // lockDir takes the lock under which a runtime directory is changed. It is held for moments only; somebody who holds
 // it for seconds is an error.
 func lockDir(dir string) (unlock func(), err error) {
-	path := filepath.Join(dir, ".lock")
-	for deadline := time.Now().Add(5 * time.Second); ; {
-		f, held, err := tryLock(path, true)
-		if err != nil {
-			return nil, err
-		}
-		if !held {
-			return func() { f.Close() }, nil
-		}
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("lock %s: held by another process for 5 seconds", path)
-		}
-		time.Sleep(10 * time.Millisecond)
+	f, err := waitLock(filepath.Join(dir, ".lock"), 5*time.Second)
+	if err != nil {
+		return nil, err
 	}
+	return func() { f.Close() }, nil
 }
 
 // A Running is a station found on this machine.

@@ -5,10 +5,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // runtimeDir makes a private directory the only place where stations are looked for.
@@ -310,4 +312,64 @@ func TestSocketPathTooLong(t *testing.T) {
 	if _, err := ClaimStation(dir, "edge", 1111); err == nil || !strings.Contains(err.Error(), "system allows 107") {
 		t.Errorf("long path: %v", err)
 	}
+}
+
+// waiters is how many wait for the lock of a file, by the kernel's word.
+func waiters(t *testing.T, path string) (n int) {
+	t.Helper()
+	fi, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		t.Skip(err)
+	}
+	inode := ":" + strconv.FormatUint(fi.Sys().(*syscall.Stat_t).Ino, 10) + " "
+	for l := range strings.Lines(string(locks)) {
+		if strings.Contains(l, "-> FLOCK") && strings.Contains(l, inode) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestLocksAreWaitedFor has one wait in vain, who leaves nothing behind, and one until the lock is given back.
+func TestLocksAreWaitedFor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), ".lock")
+	first, held, err := tryLock(path)
+	if err != nil || held {
+		t.Fatal(held, err)
+	}
+	if _, held, err := tryLock(path); err != nil || !held {
+		t.Fatal(held, err)
+	}
+	if _, err := waitLock(path, time.Millisecond); err == nil || !strings.Contains(err.Error(), "held by another process for 1ms") {
+		t.Errorf("%v", err)
+	}
+	waiters(t, path) // skips where it cannot be known
+	got := make(chan *os.File, 1)
+	go func() {
+		f, err := waitLock(path, time.Minute)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- f
+	}()
+	for end := time.Now().Add(10 * time.Second); waiters(t, path) < 2; runtime.Gosched() { // the one who gave up is still there
+		if time.Now().After(end) {
+			t.Fatalf("%d wait", waiters(t, path))
+		}
+	}
+	first.Close()
+	f := <-got
+	if _, held, err := tryLock(path); err != nil || !held {
+		t.Error(held, err)
+	}
+	f.Close()
+	last, err := waitLock(path, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last.Close()
 }
