@@ -258,7 +258,10 @@ func (c *Control) explain(spec ControlSpec, err error) error {
 	taken := func(format string, args ...any) error {
 		return &control.TakenError{Text: fmt.Sprintf("Control listener %s: ", spec.Name()) + fmt.Sprintf(format, args...)}
 	}
-	for _, l := range c.listeners {
+	c.mu.Lock()
+	listeners := slices.Clone(c.listeners)
+	c.mu.Unlock()
+	for _, l := range listeners {
 		if l.tcp == nil || l.spec.Netns != spec.Netns || l.spec.Port != spec.Port {
 			continue
 		}
@@ -482,14 +485,16 @@ var ErrBuiltInListener = errors.New("this control listener is part of the statio
 
 // Listen opens a further control listener while the station runs.
 func (c *Control) Listen(spec ControlSpec) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return net.ErrClosed
-	}
+	// With nothing locked: the one who has the port may be looked for, among stations that are slow to answer.
 	l, err := c.openFurther(spec)
 	if err != nil {
 		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		l.close()
+		return net.ErrClosed
 	}
 	c.listeners = append(c.listeners, l)
 	c.wg.Go(func() { c.accept(l) })

@@ -638,3 +638,54 @@ func TestNamespaceThatIsNotThere(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestListenersAreToldWhileAPortIsExplained has the runtime directory locked while the one who has a port is looked for in it.
+func TestListenersAreToldWhileAPortIsExplained(t *testing.T) {
+	c := startControl(t, nil)
+	busy, err := net.Listen("tcp", "127.0.0.3:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	spec, err := ParseControlSpec(busy.Addr().String() + " allow 127.0.0.0/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.OpenFile(filepath.Join(filepath.Dir(c.unixPath()), ".lock"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	fi, err := lock.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("/proc/locks"); err != nil {
+		t.Skip(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Listen(spec) }()
+	until(t, "a look into the runtime directory", func() bool {
+		locks, _ := os.ReadFile("/proc/locks")
+		for l := range strings.Lines(string(locks)) {
+			if strings.Contains(l, "-> FLOCK") && strings.Contains(l, fmt.Sprintf(":%d ", fi.Sys().(*syscall.Stat_t).Ino)) {
+				return true
+			}
+		}
+		return false
+	})
+	c.Listeners()
+	select {
+	case err := <-done:
+		t.Fatalf("the listeners were told when the port was explained: %v", err)
+	default:
+	}
+	lock.Close()
+	var taken *control.TakenError
+	if err := <-done; !errors.As(err, &taken) {
+		t.Errorf("%v", err)
+	}
+}
