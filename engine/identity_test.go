@@ -370,6 +370,18 @@ func TestMemoryLimit(t *testing.T) {
 	connect(t, s, "127.0.0.4", "new")
 }
 
+// Memory that is used up between two rounds of the janitor is seen.
+func TestMemoryIsWatched(t *testing.T) {
+	used := new(atomicInt)
+	s := startStation(t, func(o *Options) {
+		o.MemoryLimit = 1 << 30
+		o.janitor = time.Hour
+		o.memory = used.load
+	})
+	used.store(1 << 30 / 100 * 95)
+	until(t, "new clients are refused", func() bool { return s.Summary().Refusing })
+}
+
 // FuzzState reads anything as the state file: what is taken is written again so that it reads the same.
 func FuzzState(f *testing.F) {
 	f.Add("bmp clients 1\nnext 8\nclient 3 \"blue\" \"vrf1\" 10.1.0.1 \"edge1.ams\"\nclient 4 \"\" \"\" 2001:db8::1 \"\"\ngone 3\n")

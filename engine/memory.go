@@ -91,6 +91,17 @@ type memoryGuard struct {
 // settleAfterClose is how long memory may take to come free after a client was closed, before another one is.
 const settleAfterClose = 10 * time.Second
 
+// memoryWatch is how often the memory is looked at between two rounds of the janitor: tables come in with 100 MB a second
+// and more, which must not go by unseen for long.
+const memoryWatch = 100 * time.Millisecond
+
+// watchMemory has the memory guarded at once where there is little left.
+func (s *Station) watchMemory(now time.Time) {
+	if limit := s.options.MemoryLimit; limit >= 0 && s.options.memory() >= limit/100*(refuseAt-10) {
+		s.guardMemory(now)
+	}
+}
+
 // guardMemory refuses new clients at refuseAt percent of the limit, and at closeAt closes the client that grew most.
 func (s *Station) guardMemory(now time.Time) {
 	limit := s.options.MemoryLimit

@@ -134,6 +134,8 @@ func (s *Station) abandon() {
 func (s *Station) Run(ctx context.Context) (closed int, err error) {
 	janitor := time.NewTicker(s.options.janitor)
 	defer janitor.Stop()
+	watch := time.NewTicker(memoryWatch)
+	defer watch.Stop()
 	reason := ""
 	for reason == "" {
 		select {
@@ -142,6 +144,8 @@ func (s *Station) Run(ctx context.Context) (closed int, err error) {
 		case reason = <-s.stop:
 		case now := <-janitor.C:
 			s.tidy(now)
+		case now := <-watch.C:
+			s.watchMemory(now)
 		}
 	}
 	s.closeListeners()
