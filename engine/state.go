@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 )
 
 // State is the file in the state folder that says which client IDs were given, and to whom. It is text, one change a
-// line, and only grows while the station runs:
+// line:
 //
 //	bmp clients 1
 //	next 8                                               no ID below 8 is free
@@ -27,14 +28,26 @@ import (
 // A line is written before its ID is used. It reaches the disk within about a second (Sync): a killed station loses
 // none, a power cut at most those of the last second. A line that a full disk cut short is taken back before the next
 // is written: with another behind it, nobody could read the file again.
+//
+// It grows with every new client, and is written anew without what is over (Sync) when it has become so much longer
+// than it need be that this costs little.
 type State struct {
 	mu    sync.Mutex
+	path  string
 	file  stateFile // nil without a state folder
 	size  int64     // of the whole lines in it
+	least int64     // size when it was last written anew
 	torn  bool      // there is more in it than those
 	next  uint32
+	known map[uint32]client.Identity // what a reader of the file would know
 	dirty bool
 }
+
+// The file is written anew when it has stateTimesLeast times the size it had when that was last done, and stateSlack more.
+const (
+	stateTimesLeast = 2
+	stateSlack      = 256 << 10
+)
 
 // stateFile is the part of an *os.File that is used, so that a test can make it fail.
 type stateFile interface {
@@ -50,56 +63,66 @@ const stateVersion = "bmp clients 1"
 // OpenState reads the file in dir, writes it anew without what is over, and returns the clients that can come back. An
 // empty dir keeps nothing. A file of which a line cannot be read is an error: an ID could be given twice.
 func OpenState(dir string) (*State, map[uint32]client.Identity, error) {
-	s := &State{next: 1}
-	known := make(map[uint32]client.Identity)
+	s := &State{next: 1, known: make(map[uint32]client.Identity)}
 	if dir == "" {
-		return s, known, nil
+		return s, map[uint32]client.Identity{}, nil
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, nil, fmt.Errorf("state folder: %w", err)
 	}
-	path := filepath.Join(dir, "clients")
-	text, err := os.ReadFile(path)
+	s.path = filepath.Join(dir, "clients")
+	text, err := os.ReadFile(s.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return nil, nil, fmt.Errorf("state folder: %w", err)
 	default:
-		if err := s.read(text, known); err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", path, err)
+		if err := s.read(text); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", s.path, err)
 		}
 	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s\nnext %d\n", stateVersion, s.next)
-	for id, ident := range known {
-		b.WriteString(stateLine(id, ident))
-	}
-	// A new file takes the old one's place whole: there is a readable one at every moment.
-	temp := path + ".new"
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o640)
-	if err == nil {
-		if _, err = f.Write(b.Bytes()); err == nil {
-			err = f.Sync()
-		}
-		if err == nil {
-			err = os.Rename(temp, path)
-		}
-		if err != nil {
-			f.Close()
-		}
-	}
-	if err != nil {
+	if err := s.compact(); err != nil {
 		return nil, nil, fmt.Errorf("state folder: %w", err)
 	}
-	s.file, s.size = f, int64(b.Len())
-	return s, known, nil
+	return s, maps.Clone(s.known), nil
+}
+
+// compact writes the file anew without what is over. A new file takes the old one's place whole: there is a readable
+// one at every moment, and after an error it is the old one that is written on.
+func (s *State) compact() error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s\nnext %d\n", stateVersion, s.next)
+	for id, ident := range s.known {
+		b.WriteString(stateLine(id, ident))
+	}
+	temp := s.path + ".new"
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o640)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(b.Bytes()); err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(temp, s.path)
+	}
+	if err != nil {
+		f.Close()
+		return err
+	}
+	if s.file != nil {
+		s.file.Close() // all that was in it is in the new one
+	}
+	s.file, s.size, s.torn, s.dirty = f, int64(b.Len()), false, false
+	s.least = s.size
+	return nil
 }
 
 func stateLine(id uint32, i client.Identity) string {
 	return fmt.Sprintf("client %d %q %q %s %q\n", id, i.Netns, i.VRF, i.Address, i.SysName)
 }
 
-func (s *State) read(text []byte, known map[uint32]client.Identity) error {
+func (s *State) read(text []byte) error {
 	sc := bufio.NewScanner(bytes.NewReader(text))
 	sc.Buffer(nil, 1<<20)
 	whole := len(text) > 0 && text[len(text)-1] == '\n'
@@ -114,14 +137,14 @@ func (s *State) read(text []byte, known map[uint32]client.Identity) error {
 			}
 			continue
 		}
-		if err := s.readLine(sc.Text(), known); err != nil {
+		if err := s.readLine(sc.Text()); err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
 	}
 	return sc.Err()
 }
 
-func (s *State) readLine(line string, known map[uint32]client.Identity) error {
+func (s *State) readLine(line string) error {
 	word, rest, _ := strings.Cut(line, " ")
 	number, rest, _ := strings.Cut(rest, " ")
 	id, err := strconv.ParseUint(number, 10, 32)
@@ -133,7 +156,7 @@ func (s *State) readLine(line string, known map[uint32]client.Identity) error {
 		s.next = max(s.next, uint32(id))
 		return nil
 	case "gone":
-		delete(known, uint32(id))
+		delete(s.known, uint32(id))
 		return nil
 	case "client":
 	default:
@@ -153,7 +176,7 @@ func (s *State) readLine(line string, known map[uint32]client.Identity) error {
 	}
 	s.next = max(s.next, uint32(id)+1)
 	if ident.SysName != "" { // without a name nobody can come back as this client
-		known[uint32(id)] = ident
+		s.known[uint32(id)] = ident
 	}
 	return nil
 }
@@ -182,21 +205,40 @@ func (s *State) NewID(i client.Identity) (uint32, error) {
 		return 0, err
 	}
 	s.next++
+	s.know(id, i)
 	return id, nil
 }
 
-// Renamed says that a client is known by another identity now.
+// know is what reading the line of a client does.
+func (s *State) know(id uint32, i client.Identity) {
+	if s.file != nil && i.SysName != "" {
+		s.known[id] = i
+	}
+}
+
+// Renamed says what identity a client is known by now, if that is another one.
 func (s *State) Renamed(id uint32, i client.Identity) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.write(stateLine(id, i))
+	if s.known[id] == i {
+		return nil
+	}
+	if err := s.write(stateLine(id, i)); err != nil {
+		return err
+	}
+	s.know(id, i)
+	return nil
 }
 
 // Gone says that a client will not come back.
 func (s *State) Gone(id uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.write(fmt.Sprintf("gone %d\n", id))
+	if err := s.write(fmt.Sprintf("gone %d\n", id)); err != nil {
+		return err
+	}
+	delete(s.known, id)
+	return nil
 }
 
 func (s *State) write(line string) error {
@@ -219,9 +261,14 @@ func (s *State) write(line string) error {
 	return nil
 }
 
-// Sync brings what was written to the disk.
+// Sync brings what was written to the disk, and writes a file anew that has become long. One goroutine may call it.
 func (s *State) Sync() error {
 	s.mu.Lock()
+	if s.file != nil && s.size > stateTimesLeast*s.least+stateSlack {
+		defer s.mu.Unlock()
+		s.least = s.size // where this fails, the next try comes when it has grown by as much again
+		return s.compact()
+	}
 	f, dirty := s.file, s.dirty
 	s.dirty = false
 	s.mu.Unlock()

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"net/netip"
+	"os"
 	"testing"
 
 	"bmp/engine/client"
@@ -56,5 +57,61 @@ func TestFullDiskLeavesAReadableState(t *testing.T) {
 	defer s.Close()
 	if len(known) != 2 || known[1] != router("edge1") || known[2] != router("edge3") || s.next != 3 {
 		t.Errorf("next %d, clients %v", s.next, known)
+	}
+}
+
+// TestStateIsWrittenAnew has clients come and go until the file is long.
+func TestStateIsWrittenAnew(t *testing.T) {
+	dir := t.TempDir()
+	s, _, err := OpenState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	router := func(name string) client.Identity {
+		return client.Identity{Netns: "blue", Address: netip.MustParseAddr("2001:db8::1"), SysName: name}
+	}
+	add := func(name string) uint32 {
+		id, err := s.NewID(router(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	edge := add("edge1")
+	if err := s.Renamed(edge, router("core1")); err != nil {
+		t.Fatal(err)
+	}
+	size, most := s.size, int64(0)
+	// Sessions that end and leave the client what it was write nothing.
+	for range 10 {
+		if err := s.Renamed(edge, router("core1")); err != nil || s.size != size {
+			t.Fatalf("%d bytes after %d: %v", s.size, size, err)
+		}
+	}
+	for range 20_000 {
+		if err := s.Gone(add("guest")); err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, s.size)
+		if s.size > stateSlack { // what the janitor does once a second
+			if err := s.Sync(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	stay := add("edge2")
+	if fi, err := os.Stat(s.path); err != nil || fi.Size() != s.size || most > 2*stateSlack || s.size > most {
+		t.Errorf("%v, %v; %d bytes known, %d at most", fi, err, s.size, most)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, known, err := OpenState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if len(known) != 2 || known[edge] != router("core1") || known[stay] != router("edge2") || s.next != stay+1 {
+		t.Errorf("next %d of %d, clients %v", s.next, stay, known)
 	}
 }
