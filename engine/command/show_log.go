@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"time"
 
@@ -31,8 +30,6 @@ func showLog(ctx context.Context, c *call) error {
 		to, _ = c.m.Time("to")
 	}
 	events, lost := c.station.Events().Log(from)
-	// Peer changes wait for others to be summed up with, and are written later than what came after them.
-	slices.SortStableFunc(events, func(a, b event.Event) int { return a.Time.Compare(b.Time) })
 	for len(events) > 0 && events[len(events)-1].Time.After(to) {
 		events = events[:len(events)-1]
 	}

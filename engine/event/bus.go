@@ -74,10 +74,10 @@ func (b *Bus) Wants(client uint32) bool {
 }
 
 // Log copies the console lines from since on (zero time: all that are kept), oldest first, and says how many older
-// ones the ring no longer has.
+// ones the ring no longer has. Oldest is by their times: peer changes wait for others to be summed up with, and are
+// published later than what came after them.
 func (b *Bus) Log(since time.Time) (events []Event, lost uint64) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	events = make([]Event, 0, len(b.log))
 	for i := range b.log {
 		e := b.log[(b.next+i)%len(b.log)]
@@ -85,7 +85,10 @@ func (b *Bus) Log(since time.Time) (events []Event, lost uint64) {
 			events = append(events, e)
 		}
 	}
-	return events, b.lost
+	lost = b.lost
+	b.mu.Unlock()
+	slices.SortStableFunc(events, func(x, y Event) int { return x.Time.Compare(y.Time) })
+	return events, lost
 }
 
 // Count is how often a kind of event happened on a client (0: on the station itself).

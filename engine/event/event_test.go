@@ -3,6 +3,7 @@ package event
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -43,6 +44,27 @@ func TestLogKeepsTheNewest(t *testing.T) {
 	}
 	if some, _ := b.Log(time.Unix(logLines, 0)); len(some) != 5 {
 		t.Errorf("%d lines since", len(some))
+	}
+}
+
+// TestLogIsInTimeOrder has a line that waited to be summed up with others, and two of one moment.
+func TestLogIsInTimeOrder(t *testing.T) {
+	b := NewBus()
+	for _, x := range []struct {
+		sec  int64
+		text string
+	}{{1, "client up"}, {5, "client down"}, {3, "9 peers up"}, {5, "stopped"}} {
+		b.Publish(Event{Time: time.Unix(x.sec, 0), Kind: Station, Text: x.text, Console: true})
+	}
+	for since, want := range map[int64]string{0: "client up, 9 peers up, client down, stopped", 2: "9 peers up, client down, stopped"} {
+		events, _ := b.Log(time.Unix(since, 0))
+		var got []string
+		for _, e := range events {
+			got = append(got, e.Text)
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("since %d: %v, want %s", since, got, want)
+		}
 	}
 }
 
