@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"time"
 
-	"bmp/engine/event"
 	"bmp/proto/filter"
 )
 
