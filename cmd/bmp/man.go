@@ -31,15 +31,6 @@ func manPage() string {
 	section("DESCRIPTION")
 	b.WriteString("Routers connect to a station, which keeps everything they say, and a network engineer questions it as if the whole network were one router.\n")
 	preformatted(&b, usage[:strings.Index(usage, "\nNot in this release")])
-	section("OPTIONS")
-	for _, o := range options {
-		fmt.Fprintf(&b, ".TP\n.B %s\n", roff(strings.ReplaceAll(o.names, " ", ", ")))
-		if o.value != "" {
-			fmt.Fprintf(&b, "takes\n.I %s\n", roff(o.value))
-		} else {
-			b.WriteString("a switch\n")
-		}
-	}
 	section("COMMANDS")
 	b.WriteString("Every word may be abbreviated to a unique prefix, but not in scripts.\n")
 	commands(&b, stationTree().Commands())
