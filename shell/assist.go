@@ -46,7 +46,7 @@ func (a *Assistant) Complete(ctx context.Context, line string, pos int) edit.Com
 	if out.From < 0 || out.From > pos {
 		return edit.Completion{From: pos}
 	}
-	if len(out.Items) == 1 && !strings.HasSuffix(out.Insert, "/") {
+	if len(out.Items) == 1 && !strings.HasSuffix(out.Insert, "/") && !strings.HasPrefix(line[pos:], " ") {
 		out.Insert += " "
 	}
 	return out

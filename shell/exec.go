@@ -203,6 +203,8 @@ func (l *link) ask(ctx context.Context, line string, row func(control.Line) erro
 		case r := <-replies:
 			var gone *control.LostError
 			switch {
+			case errors.As(r.err, &gone) && l.again:
+				return failed(codeNoStation, "The reply was cut short") // the link tells why
 			case errors.As(r.err, &gone):
 				return failed(codeNoStation, "Connection to %s lost: %s", l.station.Name, reason(r.err))
 			case r.err != nil && !errors.Is(r.err, context.Canceled):

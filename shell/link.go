@@ -304,7 +304,7 @@ func (l *link) followed(ctx context.Context, words []string, v control.Verdict) 
 		} else if id != 0 {
 			l.debugs = append(l.debugs, id)
 		}
-	case v.Code == control.CodeDone && len(words) > 1 && words[0] == "undebug":
+	case v.Code == control.CodeDone && len(words) > 0 && words[0] == "undebug":
 		client := l.connected()
 		if client == nil {
 			return

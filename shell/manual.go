@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -60,7 +61,7 @@ func find(c *call) error {
 			continue
 		}
 		found = true
-		if err := c.out.Line(fmt.Sprintf("%s\n    %s", x.Usage(), x.Help)); err != nil {
+		if err := errors.Join(c.out.Line(x.Usage()), c.out.Line("    "+x.Help)); err != nil {
 			return err
 		}
 	}

@@ -304,7 +304,7 @@ func (p *page) ask() error {
 		text = "\x1b[7m" + text + "\x1b[0m"
 	}
 	out := p.ed.Out()
-	defer io.WriteString(out, "\r\x1b[K")
+	defer io.WriteString(out, "\x1b[2K\r")
 	for {
 		io.WriteString(out, "\r\x1b[K"+text)
 		key, err := p.keys.Key(p.ctx)

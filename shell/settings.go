@@ -177,9 +177,15 @@ func showTerminal(c *call) error {
 	if s.o.History != nil && s.o.History.Path != "" {
 		list = append(list, setting{"history", s.o.History.Path})
 	}
-	doc := map[string]any{"editor": set.editor, "length": set.length, "width": set.width, "format": formatNames[set.format],
+	doc := map[string]any{"editor": set.editor, "length": nil, "width": nil, "format": formatNames[set.format],
 		"color": set.colored(), "monitor": set.monitor, "confirm": set.confirm, "strict": set.strict, "timing": set.timing,
 		"timestamp": set.timestamp, "columns": cols, "rows": rows}
+	if set.length >= 0 {
+		doc["length"] = set.length
+	}
+	if set.width > 0 {
+		doc["width"] = set.width
+	}
 	if err := c.out.Document(doc); err != nil {
 		return err
 	}

@@ -88,10 +88,14 @@ func (s *Shell) bindWords() {
 	var commands []grammar.Command
 	s.words = make(map[string]*word)
 	for _, w := range ownWords() {
-		if s.o.Remote && w.local || !s.o.Remote && w.ID == "terminal plain" {
+		switch {
+		case s.o.Remote && w.local:
+			w.Hidden = true // known, to be refused for what it is
+		case !s.o.Remote && w.ID == "terminal plain":
 			continue
+		default:
+			s.words[w.ID] = &w
 		}
-		s.words[w.ID] = &w
 		commands = append(commands, w.Command)
 	}
 	s.own = grammar.Must(grammar.New(commands, ownHelps)).WithFilters(filter.Grammar())

@@ -18,6 +18,7 @@ const (
 	runeAbort    = '\ue002' // the read is called off
 	runeDelete   = '\ue003' // the Delete key, which on an empty line is not the end of input
 	runeQuestion = '\ue004' // a pasted `?`
+	runeText     = '\ue005' // many characters at once, which run holds
 	lastPrivate  = '\ue00f'
 )
 
@@ -36,10 +37,12 @@ type keys struct {
 	typed    []rune
 	injected []rune // go first, one of each at most
 	reading  bool
-	held     bool // a key that may end the line is being looked at
-	ended    bool // no more input
-	most     int  // runes in typed
-	lost     int  // runes beyond that
+	held     bool   // a key that may end the line is being looked at
+	ended    bool   // no more input
+	most     int    // runes in typed
+	lost     int    // runes beyond that
+	pasted   []rune // what a runeText stands for
+	singly   int    // runes that are handed out one by one
 }
 
 // newKeys begins to read in. most is how many runes may be typed ahead, 0: maxTypedAhead.
@@ -176,8 +179,15 @@ func (k *keys) Read(p []byte) (int, error) {
 			k.injected = k.injected[1:]
 			k.held = r == runeAbort
 			return utf8.EncodeRune(p, r), nil
+		case k.reading && !k.held && k.singly == 0 && waitingText(k.typed) >= textRun:
+			// What was pasted is drawn at once and not letter by letter.
+			n := waitingText(k.typed)
+			k.pasted, k.typed = k.typed[:n:n], k.typed[n:]
+			k.held = true
+			return utf8.EncodeRune(p, runeText), nil
 		case k.reading && !k.held && len(k.typed) > 0:
 			r := k.typed[0]
+			k.singly = max(k.singly-1, 0)
 			k.typed = k.typed[1:]
 			k.held = r == 3 || r == 4 || r == '\r' || r == '\n'
 			return utf8.EncodeRune(p, r), nil
@@ -279,12 +289,45 @@ func (k *keys) next() []rune {
 	return key
 }
 
+// run takes the characters that a runeText stands for.
+func (k *keys) run() []rune {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	run := k.pasted
+	k.pasted = nil
+	return run
+}
+
+// unread gives them back, to be handed out one by one.
+func (k *keys) unread(run []rune) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.typed = append(run, k.typed...)
+	k.singly = len(run)
+}
+
+// textRun is how many characters must be waiting for them to be taken at once.
+const textRun = 16
+
+// waitingText is how many characters come before anything else.
+func waitingText(typed []rune) int {
+	n := 0
+	for n < len(typed) && isText(typed[n]) {
+		n++
+	}
+	return n
+}
+
+// isText reports whether a rune is a character that stands for itself.
+func isText(r rune) bool {
+	return r >= 32 && r != 127 && r != '?' && (r < firstPrivate || r > lastPrivate)
+}
+
 // keyLength is how many of the runes typed make the first key.
 func keyLength(typed []rune) int {
 	if len(typed) == 0 {
 		return 0
 	}
-	text := func(r rune) bool { return r >= 32 && r != 127 && r != '?' && (r < firstPrivate || r > lastPrivate) }
 	if typed[0] == 27 && len(typed) > 2 && (typed[1] == '[' || typed[1] == 'O') {
 		for i := 2; i < len(typed); i++ {
 			if typed[i] >= 0x40 && typed[i] <= 0x7e {
@@ -296,7 +339,7 @@ func keyLength(typed []rune) int {
 		return 2
 	}
 	n := 1
-	for text(typed[0]) && n < len(typed) && text(typed[n]) {
+	for isText(typed[0]) && n < len(typed) && isText(typed[n]) {
 		n++
 	}
 	return n

@@ -32,7 +32,7 @@ type Readline struct {
 	events  handOff       // lines to show above, for the library's goroutine
 	history int           // lines in the library's history
 	typed   string        // a line given up half typed, for the next ReadLine
-	told    bool          // ReadLine has returned the end of input
+	told    bool          // ReadLine has met the end of input
 	ended   chan struct{} // closed when the library has met the end of input
 
 	// The library's goroutine tells its listener of the key that ended a line
@@ -43,7 +43,12 @@ type Readline struct {
 	line   []rune
 	pos    int
 	ending bool // the key being looked at ends the line
+	cut    bool // what was typed beyond maxTyped was dropped
 }
+
+// maxTyped is how long a line may become, in characters. No station takes one
+// that is longer, and the library draws all of it at every key.
+const maxTyped = 10_000
 
 // ReadlineOptions are what a Readline needs to know. In and Out must be set.
 type ReadlineOptions struct {
@@ -156,6 +161,13 @@ func (e *Readline) ReadLine(ctx context.Context, prompt string) (string, error) 
 	line, err := e.lib.ReadlineWithDefault(typed)
 	e.keys.stop()
 	e.out.writeLines(e.events.take())
+	if err != nil {
+		select {
+		case <-e.ended: // whatever else ended the read
+			e.told = true
+		default:
+		}
+	}
 	switch {
 	case ctx.Err() != nil && err != nil:
 		e.typed = line
@@ -164,12 +176,12 @@ func (e *Readline) ReadLine(ctx context.Context, prompt string) (string, error) 
 		return "", ErrInterrupt
 	case err != nil:
 		e.out.freshLine()
-		select {
-		case <-e.ended:
-			e.told = true
-		default:
-		}
 		return "", io.EOF
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cut {
+		return "", ErrLineTooLong
 	}
 	return line, nil
 }
@@ -177,7 +189,7 @@ func (e *Readline) ReadLine(ctx context.Context, prompt string) (string, error) 
 func (e *Readline) begin(ctx context.Context, prompt, typed string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.ctx, e.prompt, e.line, e.pos, e.ending = ctx, prompt, []rune(typed), len([]rune(typed)), false
+	e.ctx, e.prompt, e.line, e.pos, e.ending, e.cut = ctx, prompt, []rune(typed), len([]rune(typed)), false, false
 	e.lib.SetPrompt(prompt)
 }
 
@@ -333,6 +345,9 @@ func (e *Readline) filter(r rune) (rune, bool) {
 		return readline.CharDelete, true
 	case runeQuestion:
 		return '?', true
+	case runeText:
+		e.typeRun(e.keys.run(), line, pos, searching)
+		return 0, false
 	case '?':
 		if e.o.Assistant == nil || searching || quoted(string(line[:pos])) {
 			return r, true
@@ -374,7 +389,36 @@ func (e *Readline) filter(r rune) (rune, bool) {
 	case readline.CharCtrlL, readline.CharKill:
 		return r, true
 	}
+	if isText(r) && !searching && len(line) >= maxTyped {
+		e.setCut()
+		return 0, false
+	}
 	return r, true
+}
+
+func (e *Readline) setCut() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cut = true
+}
+
+// typeRun takes many characters at once, at the end of the line; elsewhere the
+// library inserts them one by one.
+func (e *Readline) typeRun(run, line []rune, pos int, searching bool) {
+	defer e.keys.release()
+	if searching || pos < len(line) {
+		e.keys.unread(run[:min(len(run), maxTyped)])
+		return
+	}
+	text := append(append([]rune(nil), line...), run...)
+	if len(text) > maxTyped {
+		e.setCut()
+		text = text[:maxTyped]
+	}
+	e.lib.Operation.SetBuffer(string(text))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.line, e.pos = text, len(text)
 }
 
 // above shows text over the line being typed, which the library draws again.

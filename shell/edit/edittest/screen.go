@@ -149,12 +149,12 @@ func (s *Screen) Shows(want string) {
 	s.Until(fmt.Sprintf("want\n%s\n", want), func(text string) bool { return text == want })
 }
 
-// Ends waits for the screen's last lines.
+// Ends waits for the end of the screen.
 func (s *Screen) Ends(want string) {
 	s.T.Helper()
 	want = strings.Trim(want, "\n")
 	s.Until(fmt.Sprintf("want at the end\n%s\n", want), func(text string) bool {
-		return text == want || strings.HasSuffix(text, "\n"+want)
+		return strings.HasSuffix(text, want)
 	})
 }
 
@@ -245,6 +245,16 @@ func (c *Child) Modes() unix.Termios {
 		c.T.Fatal(err)
 	}
 	return *m
+}
+
+// Ended reports whether the program has ended.
+func (c *Child) Ended() bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // Exits waits for the program's end and checks its status, and that it left the
