@@ -449,6 +449,7 @@ func agesStay(t *testing.T, s *labStation, before map[string]heldRoute, when str
 // routes (41.0.x.0/24 of peer e) it codes as plain ones without a next hop.
 func TestFRRLab(t *testing.T) {
 	needLab(t, "vtysh")
+	t.Parallel() // the labs have namespaces of their own
 	exerciseLab(t, "frr", "bgpd", frrTables, compareFRR)
 }
 
@@ -475,6 +476,7 @@ func compareFRR(oracle, station routeTable) []string {
 // TestGoBGPLab compares with GoBGP's own tables, every attribute they print.
 func TestGoBGPLab(t *testing.T) {
 	needLab(t, "gobgp")
+	t.Parallel()
 	exerciseLab(t, "gobgp", "gobgpd", gobgpTables, compareGoBGP)
 }
 
