@@ -76,7 +76,7 @@ func readLines(name string, r io.Reader) ([]batchLine, error) {
 
 var (
 	languageMark  = regexp.MustCompile("\\$[A-Za-z_0-9({@#?*!]|&&|\\|\\||`|;( |$)")
-	languageStart = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z_0-9]*=|(if|then|else|elif|fi|for|while|until|do|done|case|esac|function|expect|wait-until)(\s|$)|[A-Za-z_][A-Za-z_0-9]*\s*\(\)|[{}(]|\[)`)
+	languageStart = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z_0-9]*=|(if|then|else|elif|fi|for|while|until|do|done|case|esac|function|expect|wait-until|sleep)(\s|$)|[A-Za-z_][A-Za-z_0-9]*\s*\(\)|[{}(]|\[)`)
 )
 
 // language finds what makes a line one of the script language; "" for a plain

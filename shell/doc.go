@@ -5,7 +5,8 @@
 //
 //	Target    where a station is: PORT, HOST:PORT, unix:PATH, tls:HOST:PORT
 //	OneShot   one command, its output, its status
-//	Batch     command lines from a file
+//	Script    a script from a file, and its language at the prompt
+//	Configure command lines of a station's configuration
 //	Shell     the prompt
 //
 // What it never does: read a station's state, or know a command of the

@@ -241,18 +241,19 @@ func (s *Shell) typedRunner(out io.Writer) (r *lang.Runner, release func(), err 
 }
 
 // isScript reports whether a typed line is one of the script language: it uses
-// its grammar, or it is no command and begins with one of its words.
+// its grammar, calls a function, or is no command and begins with one of the
+// language's words.
 func (s *Shell) isScript(line string) bool {
 	if usesLanguage(line) {
 		return true
 	}
-	isPlain := lang.IsPlain
 	s.scripting.mu.Lock()
-	if s.scripting.typed != nil {
-		isPlain = s.scripting.typed.IsPlain
-	}
+	r := s.scripting.typed
 	s.scripting.mu.Unlock()
-	if isPlain(line) {
+	if r != nil && r.IsFunction(firstWord(line)) {
+		return true
+	}
+	if lang.IsPlain(line) {
 		return false
 	}
 	_, err := s.plan(line)

@@ -50,7 +50,7 @@ func (r *Runner) begin(s *Script) (*syntax.File, error) {
 	}
 	p, file, err := r.makePart(s, nil, 0)
 	if err != nil {
-		return nil, &Error{File: s.name, Text: err.Error(), Status: 2}
+		return nil, &Error{File: s.name, Text: capital(err), Status: 2}
 	}
 	r.parts = append(r.parts, p)
 	return file, nil
@@ -93,7 +93,8 @@ func (r *Runner) known() map[string]bool {
 	return known
 }
 
-func (r *Runner) isFunction(name string) bool {
+// IsFunction reports whether a source that ran before declared a function.
+func (r *Runner) IsFunction(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.functions[name]
@@ -176,13 +177,13 @@ func (r *Runner) addPart(pos syntax.Pos, name, text string, from *origin) (*part
 	}
 	var p *part
 	if parent.depth >= r.o.MaxDepth {
-		err = fmt.Errorf("Texts that evaluate texts are nested more than %d deep: the script is stopped", r.o.MaxDepth)
+		err = fmt.Errorf("texts that evaluate texts are nested more than %d deep: the script is stopped", r.o.MaxDepth)
 	} else if p, _, err = r.makePart(script, from, parent.depth+1); err == nil {
 		r.parts = append(r.parts, p)
 	}
 	r.mu.Unlock()
 	if err != nil {
-		return nil, r.fault(pos, 1, "%v", err)
+		return nil, r.fault(pos, 1, "%s", capital(err))
 	}
 	return p, nil
 }
@@ -198,7 +199,7 @@ func (r *Runner) makePart(s *Script, from *origin, depth int) (*part, *syntax.Fi
 		p.base = uint(len(r.parts[n-1].text)) + 1
 	}
 	if int(p.base)+printed.Len() > maxParts+len(r.parts[0].text) {
-		return nil, nil, fmt.Errorf("More than %d bytes of text were evaluated: the script is stopped", maxParts)
+		return nil, nil, fmt.Errorf("more than %d bytes of text were evaluated: the script is stopped", maxParts)
 	}
 	p.text = strings.Repeat(" ", int(p.base)) + "\n" + printed.String()
 	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(p.text), "")
@@ -228,4 +229,10 @@ func calls(file *syntax.File) []*syntax.CallExpr {
 		return true
 	})
 	return list
+}
+
+// capital is an error as a sentence begins.
+func capital(err error) string {
+	text := err.Error()
+	return strings.ToUpper(text[:1]) + text[1:]
 }

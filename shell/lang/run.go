@@ -175,14 +175,14 @@ func (r *Runner) call(ctx context.Context, args []string) ([]string, error) {
 	if r.tooLarge(hc.Env) {
 		return nil, r.fault(hc.Pos, 1, "Variables hold more than %d bytes: the script is stopped", r.o.MaxMemory)
 	}
-	if r.isFunction(args[0]) {
+	if r.IsFunction(args[0]) {
 		return args, nil
 	}
 	switch {
 	case args[0] == plainMark:
 		// Since the script was read, a file that was sourced may have made a
 		// function of what looked like a command.
-		if line := r.plainLine(hc.Pos, args); r.isFunction(strings.Fields(line + " x")[0]) {
+		if line := r.plainLine(hc.Pos, args); r.IsFunction(strings.Fields(line + " x")[0]) {
 			return r.eval(hc.Pos, []string{"eval", line})
 		}
 	case args[0] == "eval":
