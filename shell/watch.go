@@ -96,7 +96,6 @@ type watcher struct {
 	row    func(control.Line) error // not on a terminal: where lines go
 	before []string
 	shown  bool
-	height int      // rows drawn on the terminal
 	events []string // that came meanwhile; under the shell's lock
 }
 
