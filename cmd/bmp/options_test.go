@@ -71,7 +71,9 @@ func TestParseArgs(t *testing.T) {
 		{args: "run peers-down 1", want: invocation{mode: modeScript, run: true, script: "peers-down", words: []string{"1"}}},
 		{args: "run", err: "Incomplete command: run (expected: NAME)"},
 		{args: "replay x", want: invocation{mode: modeLater, words: []string{"replay", "x"}}},
-		{args: "completion bash", want: invocation{mode: modeLater, words: []string{"completion", "bash"}}},
+		{args: "completion bash", want: invocation{mode: modeCompletion, words: []string{"bash"}}},
+		{args: "man", want: invocation{mode: modeMan, words: []string{"man"}}},
+		{args: "replay file 1111", want: invocation{mode: modeLater, words: []string{"replay", "file", "1111"}}},
 	} {
 		var args []string
 		for w := range strings.FieldsSeq(tt.args) {
