@@ -134,7 +134,8 @@ func openDemo(folder string) (*opened, error) {
 		}
 		s, err := openStation(engine.Options{
 			Name: "demo", Version: shell.Version, Port: port, StateDir: filepath.Join(folder, "state"),
-			Listen: []listen.Spec{{Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: port}},
+			Listen:  []listen.Spec{{Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: port}},
+			Console: shell.Console,
 			Commands: func(s *engine.Station) control.Handler {
 				return command.New(s, command.Options{Version: shell.Version})
 			},

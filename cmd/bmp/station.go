@@ -25,6 +25,7 @@ import (
 func stationOptions(inv *invocation) (engine.Options, error) {
 	o := engine.Options{
 		Name: inv.name, Version: shell.Version, MemoryLimit: inv.memory, NoLoopback: inv.noLoopback,
+		Console: shell.Console,
 		Commands: func(s *engine.Station) control.Handler {
 			return command.New(s, command.Options{Version: shell.Version, Config: inv.config})
 		},
