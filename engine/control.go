@@ -584,6 +584,17 @@ func (c *Control) Reload() error {
 // goodbyeTimeout is how long Close waits for consoles to take the news.
 const goodbyeTimeout = 2 * time.Second
 
+// Withdraw stops listening and removes the Unix socket, so that nobody finds the station any more. Consoles go on until
+// Close. A handler may call it.
+func (c *Control) Withdraw() error {
+	c.mu.Lock()
+	for _, l := range c.listeners {
+		l.close()
+	}
+	c.mu.Unlock()
+	return c.opts.Claim.Withdraw()
+}
+
 // Close stops listening, tells the consoles that the station stops (604), waits for them to end, at most for two
 // seconds, and gives the name and port free. It must not be called by a command's handler, which it would wait for.
 func (c *Control) Close() error {

@@ -689,3 +689,28 @@ func TestListenersAreToldWhileAPortIsExplained(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestWithdraw has a console there when the station withdraws: it goes on, and nobody else finds the station.
+func TestWithdraw(t *testing.T) {
+	c := startControl(t, nil)
+	conn, err := net.Dial("unix", c.unixPath())
+	client := attach(t, conn, err)
+	if err := c.Withdraw(); err != nil {
+		t.Fatal(err)
+	}
+	for network, place := range map[string]string{"unix": c.unixPath(), "tcp": c.loopback()} {
+		if conn, err := net.Dial(network, place); err == nil {
+			conn.Close()
+			t.Errorf("%s is open", place)
+		}
+	}
+	if found, err := control.StationsIn(filepath.Dir(c.unixPath())); err != nil || len(found) != 0 {
+		t.Errorf("%+v, %v", found, err)
+	}
+	want(t, client, "show version", control.CodeDone)
+	// The name is given back with Close, which the end of the test calls.
+	var taken *control.TakenError
+	if _, err := ClaimStation(filepath.Dir(c.unixPath()), c.opts.Claim.Name(), c.port); !errors.As(err, &taken) {
+		t.Errorf("the name is free: %v", err)
+	}
+}

@@ -38,6 +38,8 @@ type Station struct {
 	accepts  sync.WaitGroup
 	sessions sync.WaitGroup
 	refused  flood
+	retire   sync.Once
+	retired  int // clients that Retire closed
 
 	memoryUsed atomic.Int64
 	refusing   atomic.Bool // new clients, for want of memory
@@ -148,20 +150,33 @@ func (s *Station) Run(ctx context.Context) (closed int, err error) {
 			s.watchMemory(now)
 		}
 	}
-	s.closeListeners()
-	closed = s.closeSessions(reason)
-	s.accepts.Wait()
-	s.sessions.Wait()
-	clients := "clients"
-	if closed == 1 {
-		clients = "client"
-	}
-	s.say("Stopped: %d %s closed", closed, clients)
+	closed, err = s.Retire(reason)
 	if c := s.control.Load(); c != nil {
-		err = c.Close()
+		err = errors.Join(err, c.Close())
 	}
 	s.bus.Close()
 	return closed, errors.Join(err, s.store.Close(), s.state.Close())
+}
+
+// Retire closes all listeners, also those of consoles, and all sessions, waits for them, and says how many clients were
+// connected; consoles that are there go on. From then on the station is of no use but to be stopped: call Stop next, or
+// after the last word to the console that asked. Another Retire, and Run's own, do nothing and say the same.
+func (s *Station) Retire(reason string) (closed int, err error) {
+	s.retire.Do(func() {
+		s.closeListeners()
+		s.retired = s.closeSessions(reason)
+		s.accepts.Wait()
+		s.sessions.Wait()
+		clients := "clients"
+		if s.retired == 1 {
+			clients = "client"
+		}
+		s.say("Stopped: %d %s closed", s.retired, clients)
+		if c := s.control.Load(); c != nil {
+			err = c.Withdraw()
+		}
+	})
+	return s.retired, err
 }
 
 // Stop makes Run end; reason is why, as the clients' logs are to show it. It does not wait.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"bmp/proto/control"
@@ -150,6 +151,12 @@ func ask(ctx context.Context, s Station, c Command, inJSON bool) int {
 			}
 		}
 	}
+	process := -1
+	if stops(line) {
+		if process = processOf(s); process >= 0 {
+			defer unix.Close(process)
+		}
+	}
 	v, err := client.Do(ctx, line, row)
 	if ferr := p.flush(); ferr != nil && err == nil {
 		return PrintError(c.Stderr, inJSON, errorf(control.CodeFailed, "%v", ferr))
@@ -166,6 +173,9 @@ func ask(ctx context.Context, s Station, c Command, inJSON bool) int {
 	}
 	if text := doneText(v); text != "" && !inJSON {
 		fmt.Fprintln(c.Stdout, text)
+	}
+	if stops(line) {
+		awaitEnd(ctx, client, process)
 	}
 	return v.Status()
 }

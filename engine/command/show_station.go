@@ -287,7 +287,13 @@ func shutdown(ctx context.Context, c *call) error {
 	if err := c.confirm(question + "?"); err != nil {
 		return err
 	}
-	c.out.Done("Stopping, %s connected", plural(clients, "client"))
-	c.station.Stop("shutdown by " + c.Who)
+	// Whoever asks next is to hear that there is no station, so it is gone before the answer.
+	reason := "shutdown by " + c.Who
+	c.out.After(func() { c.station.Stop(reason) })
+	closed, err := c.station.Retire(reason)
+	if err != nil {
+		return err
+	}
+	c.out.Done("Stopped: %s closed", plural(closed, "client"))
 	return nil
 }

@@ -55,6 +55,7 @@ type Conn struct {
 	width    int
 	format   filter.Format
 	zone     *time.Location
+	after    []func()      // to call when the verdict is given
 	switched chan struct{} // after `terminal interactive` it waits here for plain lines to come back
 	yield    chan struct{} // and wakes a reader that waits for room in requests
 
@@ -351,6 +352,10 @@ func (c *Conn) execute() {
 		_ = c.out.reply(ctx, code, ' ', filter.Clean([]byte(text))) // an error ends the connection by itself
 		cancel(nil)
 		c.startFollowers(code/100 == 2)
+		for _, f := range c.after {
+			f()
+		}
+		c.after = nil
 		if q.kind == badToken || q.kind == longToken {
 			c.badLines++
 		} else {

@@ -23,6 +23,7 @@ type station struct {
 	running chan struct{}                    // told when `block` runs
 	emit    chan func(e *Emit)               // what the follower does next
 	check   func(q *Request, r *Reply) error // `check`
+	stop    func()                           // after `shutdown`
 }
 
 func newStation(t testing.TB) *station {
@@ -111,6 +112,9 @@ func (s *station) Execute(ctx context.Context, q *Request, r *Reply) error {
 		return errors.New(q.Match.Value("line"))
 	case "check":
 		return s.check(q, r)
+	case "shutdown":
+		r.After(s.stop)
+		r.Done("Stopped")
 	}
 	return nil
 }
@@ -607,6 +611,22 @@ func TestEvents(t *testing.T) {
 	c.want("undebug 2", "200 1 subscriptions ended")
 	c.want("undebug 2", "200 0 subscriptions ended")
 	c.want("undebug all", "200 3 subscriptions ended")
+}
+
+// What a handler wants done after its request is done when the verdict is out, and may end the server.
+func TestAfterTheVerdict(t *testing.T) {
+	s := newStation(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	here, there := net.Pipe()
+	c := &console{t: t, conn: there, r: bufio.NewReader(there), done: make(chan error, 1)}
+	go func() { c.done <- NewServer(ServerOptions{Handler: s}).Serve(ctx, here, admin) }()
+	defer there.Close()
+	c.line()
+	c.want("shutdown", "200 Stopped")
+	if err := c.closed(); err != errStopping {
+		t.Errorf("%v", err)
+	}
 }
 
 // What sort and last of all connections hold together is bounded, and comes free when a reply ends.

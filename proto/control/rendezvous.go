@@ -274,6 +274,16 @@ func (c *Claim) Listen() (*net.UnixListener, error) {
 	return l.(*net.UnixListener), nil
 }
 
+// Withdraw removes the socket and its link: the station is not found any more. Name and lock stay until Release.
+func (c *Claim) Withdraw() error {
+	unlock, err := lockDir(c.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return removeStation(c.dir, c.name)
+}
+
 // Release removes the socket and its link and gives name and port free. Close the listener first.
 func (c *Claim) Release() error {
 	unlock, err := lockDir(c.dir)

@@ -47,6 +47,10 @@ func (r *Reply) Line(text string) error {
 // Done sets the text of the verdict, "N rows" otherwise.
 func (r *Reply) Done(format string, a ...any) { r.text = fmt.Sprintf(format, a...) }
 
+// After has f called once the verdict is on its way to the console: for what ends the connection, too. The request may have failed
+// by then.
+func (r *Reply) After(f func()) { r.conn.after = append(r.conn.after, f) }
+
 // Subscribed makes the verdict 203.
 func (r *Reply) Subscribed(id int) { r.subscribed = id }
 
