@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"bmp/engine/archive"
 	"bmp/engine/client"
 	"bmp/engine/listen"
 	"bmp/proto/control"
@@ -37,7 +38,10 @@ type Options struct {
 	HalfOpen    int           // most sessions that have sent nothing; 0: 1,024
 	ReplaceIdle time.Duration // a session silent for so long gives way to a new one of the same router; 0: 60 s
 	Timing      client.Timing
-	RingBudget  int64 // bytes of messages kept of all clients; 0: 256 MiB
+	// Archive has the messages archived, in the state folder or where the options say; nil: they are not. Station, Dir,
+	// OnGap and OnTrouble are filled in.
+	Archive    *archive.Options
+	RingBudget int64 // bytes of messages kept of all clients; 0: 256 MiB
 
 	janitor time.Duration // interval; 0: 1 s
 	memory  func() int64  // resident bytes, for tests; nil: the kernel's word

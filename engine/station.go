@@ -30,6 +30,7 @@ type Station struct {
 	bus     *event.Bus
 	budget  client.Budget
 	env     client.Env
+	archive *archiving // nil: none
 	state   *State
 	waiting *listen.Waiting
 	control atomic.Pointer[Control]
@@ -75,6 +76,9 @@ func New(o Options) (*Station, error) {
 	s.budget.Limit = o.RingBudget
 	s.retention.Store(int64(o.Retention))
 	s.env = client.Env{Store: s.store, Bus: s.bus, Budget: &s.budget, Timing: o.Timing, MaxMessage: o.MaxMessage}
+	if err := s.openArchive(o); err != nil {
+		return nil, errors.Join(err, s.store.Close(), state.Close())
+	}
 	for id, ident := range known {
 		s.clients[id] = client.New(&s.env, id, ident, now)
 	}
@@ -127,6 +131,7 @@ func (s *Station) abandon() {
 	s.accepts.Wait()
 	s.sessions.Wait()
 	s.bus.Close()
+	s.archive.close()
 	s.store.Close()
 	s.state.Close()
 }
@@ -155,7 +160,7 @@ func (s *Station) Run(ctx context.Context) (closed int, err error) {
 		err = errors.Join(err, c.Close())
 	}
 	s.bus.Close()
-	return closed, errors.Join(err, s.store.Close(), s.state.Close())
+	return closed, errors.Join(err, s.store.Close(), s.state.Close(), s.archive.close())
 }
 
 // Retire closes all listeners, also those of consoles, and all sessions, waits for them, and says how many clients were

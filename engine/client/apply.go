@@ -62,6 +62,9 @@ func (s *Session) apply(f bmp.Frame) {
 		s.mark.profile = c.profile
 	}
 	c.ring.append(&s.mark)
+	if s.archive != nil {
+		s.keep()
+	}
 	if s.follow {
 		s.tellMessage(p)
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"bmp/engine/archive"
 	"bmp/engine/event"
 	"bmp/engine/rib"
 	"bmp/proto/bmp"
@@ -17,6 +18,7 @@ type Env struct {
 	Store      *rib.Store
 	Bus        *event.Bus
 	Budget     *Budget
+	Archive    *archive.Archive // nil: none
 	Timing     Timing
 	MaxMessage int // longest BMP message; 0: bmp.DefaultMaxMessage
 

@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -430,20 +431,25 @@ func (c *Client) messageOf(e entry) Message {
 		if l, ok := c.PeerLabel(e.peer); ok {
 			m.PeerName = l.Name()
 		}
-		head := bmp.HeaderLen
-		if e.version < 3 {
-			head = bmp.LegacyHeaderLen
-		}
-		if len(e.raw) >= head+bmp.PerPeerHeaderLen {
-			b := e.raw[head+34:]
-			sec := int64(b[0])<<24 | int64(b[1])<<16 | int64(b[2])<<8 | int64(b[3])
-			micro := int64(b[4])<<24 | int64(b[5])<<16 | int64(b[6])<<8 | int64(b[7])
-			if sec != 0 {
-				m.RouterTime = time.Unix(sec, micro*1000)
-			}
-		}
+		m.RouterTime = routerTime(e.raw, e.version)
 	}
 	return m
+}
+
+// routerTime is the stamp in the Per-Peer Header of a message that has one; zero for none.
+func routerTime(raw []byte, version uint8) time.Time {
+	head := bmp.HeaderLen
+	if version < 3 {
+		head = bmp.LegacyHeaderLen
+	}
+	if len(raw) < head+bmp.PerPeerHeaderLen {
+		return time.Time{}
+	}
+	sec, micro := binary.BigEndian.Uint32(raw[head+34:]), binary.BigEndian.Uint32(raw[head+38:])
+	if sec == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(sec), int64(micro)*1000)
 }
 
 // Decode parses the message again. The result aliases Raw and belongs to the caller.

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"bmp/engine/archive"
 	"bmp/engine/event"
 	"bmp/engine/rib"
 	"bmp/proto/bgp"
@@ -61,7 +62,8 @@ type Session struct {
 	due        due
 	bulk       bulk
 	badLines   badLines
-	crowded    int64 // until then there is no room for another peer
+	crowded    int64             // until then there is no room for another peer
+	archive    *archive.Appender // nil: none
 
 	// Scratch of the UPDATE being applied.
 	frame    bmp.Frame
@@ -73,6 +75,7 @@ type Session struct {
 	recent   [recentPeers]*peer
 	mark     entry // what the ring keeps of the message
 	changed  change
+	kept     archive.Entry
 }
 
 // NewSession makes the session of a connection. Serve runs it.
@@ -258,6 +261,7 @@ func (s *Session) begin() {
 	s.follow = c.env.Bus.Wants(c.id)
 	s.followRoutes(s.follow)
 	c.since = s.now
+	s.beginArchive()
 	c.publish(event.Event{Time: s.time, Kind: event.Adjacency, Text: "UP", Console: true, Live: true})
 	s.startTimers()
 }
@@ -279,6 +283,7 @@ func (s *Session) end(e End, err error) {
 		c.logLost++
 	}
 	c.log = append(c.log, info)
+	s.endArchive(info.End, e.Reason)
 
 	var cut *bmp.TruncatedError
 	switch {

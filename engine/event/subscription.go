@@ -12,6 +12,7 @@ type Filter struct {
 	Client  uint32 // live events of this client; 0 for none
 	Kinds   Kinds  // which kinds of them
 	Peer    uint32 // of these, those of this peer alone; 0 for all
+	All     Kinds  // console lines and live events of these kinds, of every client; not Message or Route, which nobody makes for it
 	// Match refines further; nil takes all. It is called for live events of Client by the publisher: it must be
 	// quick, take no lock and keep nothing.
 	Match func(*Event) bool
@@ -39,6 +40,9 @@ const dearKinds = Kinds(1<<Message | 1<<Route)
 
 func (f *Filter) takes(e *Event) bool {
 	if f.Console && e.Console {
+		return true
+	}
+	if f.All.Has(e.Kind) && (e.Live || e.Console) {
 		return true
 	}
 	return e.Live && f.Client != 0 && f.Client == e.Client && f.Kinds.Has(e.Kind) &&

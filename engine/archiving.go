@@ -1,0 +1,234 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"bmp/engine/archive"
+	"bmp/engine/client"
+	"bmp/engine/event"
+)
+
+// archiveClose is how long a station that stops waits for what is not stored yet.
+const archiveClose = 10 * time.Second
+
+// busyMessages is how many messages an hour make a checkpoint of a client worth its room.
+const busyMessages = 10_000
+
+// archiving is what a station does for its archive besides giving it messages: it keeps events, and makes checkpoints.
+type archiving struct {
+	*archive.Archive
+	events sync.WaitGroup
+	checks sync.WaitGroup
+	stop   context.CancelFunc // of the checkpoints
+}
+
+// openArchive opens the archive in the state folder, if the options want one.
+func (s *Station) openArchive(o Options) error {
+	if o.Archive == nil || o.StateDir == "" && o.Archive.URL == "" {
+		return nil
+	}
+	ao := *o.Archive
+	if ao.Station == "" {
+		ao.Station = cmp.Or(o.Name, "station")
+	}
+	if ao.Dir == "" && ao.URL == "" {
+		ao.Dir = filepath.Join(o.StateDir, "archive")
+	}
+	if ao.MaxAge == 0 && ao.MaxBytes == 0 {
+		// Opened with less than it was, it would lose at once what it may keep.
+		if err := readRetention(o.StateDir, &ao); err != nil {
+			return err
+		}
+	}
+	ao.OnGap, ao.OnTrouble = s.sayGap, s.sayTrouble
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	a, err := archive.Open(ctx, ao)
+	if err != nil {
+		return err
+	}
+	x := &archiving{Archive: a}
+	ctx, x.stop = context.WithCancel(context.Background())
+	sub := s.bus.Subscribe(event.Filter{All: event.AllKinds &^ event.KindSet(event.Message, event.Route)}, 4096)
+	x.events.Go(func() { x.keepEvents(sub) })
+	x.checks.Go(func() { s.checkpoints(ctx, x) })
+	s.archive, s.env.Archive = x, a
+	return nil
+}
+
+// close ends the archive, after the sessions have ended and the bus is closed.
+func (x *archiving) close() error {
+	if x == nil {
+		return nil
+	}
+	x.stop()
+	x.checks.Wait()
+	x.events.Wait() // what is published after Close is nobody's
+	ctx, cancel := context.WithTimeout(context.Background(), archiveClose)
+	defer cancel()
+	return x.Close(ctx)
+}
+
+// Archive is the message archive; nil for none.
+func (s *Station) Archive() *archive.Archive { return s.env.Archive }
+
+func (s *Station) sayGap(g archive.Gap) {
+	e := event.Event{Time: time.Now(), Kind: event.Station, Client: g.Client, Console: true, Live: true}
+	if g.Open {
+		e.Text = fmt.Sprintf("Archive: messages of client %d are being lost, there is no room for them", g.Client)
+	} else {
+		e.Text = fmt.Sprintf("Archive: %d messages (%d bytes) of client %d were lost, from %s to %s", g.Messages, g.Bytes, g.Client,
+			g.From.Format(time.RFC3339Nano), g.To.Format(time.RFC3339Nano))
+	}
+	s.bus.Publish(e)
+}
+
+func (s *Station) sayTrouble(err error) {
+	if err != nil {
+		s.say("Archive: storing fails: %v", err)
+	} else {
+		s.say("Archive: storing goes on")
+	}
+}
+
+// retentionFile is what keeps Station.SetArchiveRetention from one run to the next, in the state folder: nanoseconds
+// and bytes.
+const retentionFile = "archive-retention"
+
+func readRetention(dir string, o *archive.Options) error {
+	if dir == "" {
+		return nil
+	}
+	path := filepath.Join(dir, retentionFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		_, err = fmt.Sscanf(string(b), "%d %d\n", (*int64)(&o.MaxAge), &o.MaxBytes)
+	}
+	if err == nil && (o.MaxAge <= 0 || o.MaxBytes <= 0) {
+		err = fmt.Errorf("%q is no retention", b)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// SetArchiveRetention changes how long and how much of the messages is archived, also for the runs to come.
+func (s *Station) SetArchiveRetention(ctx context.Context, age time.Duration, bytes int64) error {
+	if s.options.StateDir != "" {
+		path := filepath.Join(s.options.StateDir, retentionFile)
+		err := os.WriteFile(path+".new", fmt.Appendf(nil, "%d %d\n", int64(age), bytes), 0o640)
+		if err == nil {
+			err = os.Rename(path+".new", path)
+		}
+		if err != nil {
+			return fmt.Errorf("state folder: %w", err)
+		}
+	}
+	return s.env.Archive.SetRetention(ctx, age, bytes)
+}
+
+// pastEvent is an event as the archive keeps it; its time and kind are beside it.
+type pastEvent struct {
+	Kind    event.Kind     `json:"kind"`
+	Client  uint32         `json:"client,omitempty"`
+	Address netip.AddrPort `json:"address,omitzero"`
+	Peer    uint32         `json:"peer_id,omitempty"`
+	Text    string         `json:"text"`
+	Console bool           `json:"console,omitempty"`
+	Live    bool           `json:"live,omitempty"`
+}
+
+func (x *archiving) keepEvents(sub *event.Subscription) {
+	for e := range sub.C() {
+		b, err := json.Marshal(pastEvent{e.Kind, e.Client, e.Address, e.Peer, e.Text, e.Console, e.Live})
+		if err == nil { // its fields cannot fail to be written
+			x.PublishEvent(e.Kind.String(), e.Time, b)
+		}
+		if n, since := sub.Dropped(); n > 0 {
+			b, _ := json.Marshal(pastEvent{Kind: event.Station, Text: fmt.Sprintf("Archive: %d events were not kept", n), Console: true})
+			x.PublishEvent(event.Station.String(), since, b)
+		}
+	}
+}
+
+// maxPastLines bounds what PastLines holds.
+const maxPastLines = 100_000
+
+// PastLines are the console lines that the archive has of a time, the bounds included, in the order in which they were
+// kept; at most the newest 100,000, and how many more there are.
+func (s *Station) PastLines(ctx context.Context, from, to time.Time) (lines []event.Event, more uint64, err error) {
+	if s.env.Archive == nil {
+		return nil, 0, nil
+	}
+	err = s.env.Archive.Events(ctx, nil, from, to, func(a archive.Event) error {
+		var p pastEvent
+		if json.Unmarshal(a.JSON, &p) != nil || !p.Console {
+			return nil
+		}
+		if len(lines) == maxPastLines {
+			more += maxPastLines / 10
+			lines = append(lines[:0], lines[maxPastLines/10:]...)
+		}
+		lines = append(lines, event.Event{Time: a.Time, Kind: p.Kind, Client: p.Client, Address: p.Address, Peer: p.Peer,
+			Text: p.Text, Console: true, Live: p.Live})
+		return nil
+	})
+	return lines, more, err
+}
+
+// checkpoints makes checkpoints of busy clients, so that questions about the past need not go back further than to the
+// newest.
+func (s *Station) checkpoints(ctx context.Context, x *archiving) {
+	every := time.NewTicker(time.Hour)
+	defer every.Stop()
+	before := make(map[uint32]uint64)
+	for {
+		var at time.Time
+		select {
+		case <-ctx.Done():
+			return
+		case at = <-every.C:
+		}
+		now := make(map[uint32]uint64)
+		failed := 0
+		var first error
+		for _, c := range s.Clients() {
+			n := c.Totals().Messages
+			now[c.ID()] = n
+			if n < before[c.ID()]+busyMessages {
+				continue
+			}
+			if err := x.Checkpoint(ctx, c.ID(), at.Add(-time.Second), c.ArchivePeers()); err != nil && ctx.Err() == nil {
+				failed++
+				first = cmp.Or(first, err)
+			}
+		}
+		before = now
+		if failed > 0 {
+			s.say("Archive: no checkpoints of %d clients: %v", failed, first)
+		}
+	}
+}
+
+// FlushArchive throws away what is archived of a client, forever where gone says that the client is no more, and says
+// how many blocks that was. It waits for the disk.
+func (s *Station) FlushArchive(ctx context.Context, c *client.Client, gone bool) (blocks uint64, err error) {
+	if s.env.Archive == nil {
+		return 0, nil
+	}
+	return s.env.Archive.Flush(ctx, c.ID(), gone)
+}

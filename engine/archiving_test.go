@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bmp/engine/archive"
+	"bmp/proto/bmp"
+	"bmp/proto/bmptest"
+)
+
+// archived are the messages that a station has of a client, and the sessions.
+func archived(t *testing.T, s *Station, id uint32) (types []bmp.MessageType, raw [][]byte) {
+	t.Helper()
+	if err := s.Archive().Sync(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	w, err := s.Archive().Messages(t.Context(), id, archive.Query{}, func(m *archive.Message) error {
+		types, raw = append(types, m.Type), append(raw, slices.Clone(m.Raw))
+		return nil
+	})
+	if err != nil || len(w.Corrupt) > 0 {
+		t.Fatal(err, w.Corrupt)
+	}
+	return types, raw
+}
+
+func archiveIn(dir string) func(*Options) {
+	return func(o *Options) { o.StateDir, o.Archive = dir, &archive.Options{} }
+}
+
+// What a station archived is there after a restart: messages byte for byte, sessions with why they ended, console
+// lines, and how long all that is to be kept.
+func TestArchiveOverRestart(t *testing.T) {
+	dir := t.TempDir()
+	p := bmptest.NewPeer("10.0.0.1", 65001)
+	said := new(bmptest.Session).PeerUp(p).Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16")).Raw(badMonitoring(p))
+	t.Run("before", func(t *testing.T) {
+		s := startStation(t, archiveIn(dir))
+		connect(t, s, "127.0.0.2", "edge1").send(said)
+		if age, bytes := s.Archive().Retention(); age != 7*24*time.Hour || bytes != 20<<30 {
+			t.Errorf("%v and %d bytes are kept where nothing was said", age, bytes)
+		}
+		if err := s.SetArchiveRetention(t.Context(), 30*24*time.Hour, 1<<30); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("after", func(t *testing.T) {
+		s := startStation(t, archiveIn(dir))
+		if age, bytes := s.Archive().Retention(); age != 30*24*time.Hour || bytes != 1<<30 {
+			t.Errorf("%v and %d bytes are kept", age, bytes)
+		}
+		_, raw := archived(t, s, 1)
+		want := said.Messages()
+		if len(raw) != 1+len(want) {
+			t.Fatalf("%d messages are archived", len(raw))
+		}
+		for i, m := range want {
+			if !slices.Equal(raw[i+1], m) {
+				t.Errorf("message %d is another one", i+1)
+			}
+		}
+		list, err := s.Archive().Sessions(t.Context(), 1)
+		if err != nil || len(list) != 1 || list[0].Messages != 4 || list[0].Name != "edge1" || list[0].End.IsZero() || list[0].Reason == "" {
+			t.Errorf("sessions %+v, %v", list, err)
+		}
+		past, more, err := s.PastLines(t.Context(), time.Time{}, s.Started())
+		if err != nil || more != 0 {
+			t.Error(more, err)
+		}
+		var texts []string
+		for _, e := range past {
+			texts = append(texts, e.Text)
+		}
+		if n := len(texts); !slices.Contains(texts, "UP") || !strings.HasPrefix(texts[n-1], "Stopped: ") {
+			t.Errorf("console lines of the run before: %q", texts)
+		}
+	})
+}
+
+func TestArchiveFlush(t *testing.T) {
+	s := startStation(t, archiveIn(t.TempDir()))
+	r, other := connect(t, s, "127.0.0.2", "edge1"), connect(t, s, "127.0.0.3", "edge2")
+	if n, err := s.FlushArchive(t.Context(), r.client, false); n == 0 || err != nil {
+		t.Errorf("%d blocks flushed, %v", n, err)
+	}
+	if types, _ := archived(t, s, r.client.ID()); len(types) != 0 {
+		t.Errorf("%v are left", types)
+	}
+	if types, _ := archived(t, s, other.client.ID()); len(types) != 1 {
+		t.Errorf("%v are left of another client", types)
+	}
+	p := bmptest.NewPeer("10.0.0.1", 65001)
+	r.send(new(bmptest.Session).PeerUp(p))
+	if types, _ := archived(t, s, r.client.ID()); !slices.Equal(types, []bmp.MessageType{bmp.PeerUpType}) {
+		t.Errorf("%v are archived after the flush", types)
+	}
+}
+
+// What there is no room for is lost to the archive alone, and said.
+func TestArchiveGap(t *testing.T) {
+	s := startStation(t, func(o *Options) {
+		o.StateDir, o.Archive = t.TempDir(), &archive.Options{QueueBytes: 4 << 10}
+	})
+	r := connect(t, s, "127.0.0.2", "edge1")
+	p := bmptest.NewPeer("10.0.0.1", 65001)
+	m := new(bmptest.Session).PeerUp(p)
+	for range 200 {
+		m.Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16"))
+	}
+	r.send(m)
+	if len(r.routes()) != 1 {
+		t.Error("the route is not held")
+	}
+	until(t, "the gap is said", func() bool { return len(lines(s, "lost")) > 0 })
+	st, err := s.Archive().Stats(t.Context())
+	if err != nil || st.LostNow == 0 || st.Gaps == 0 {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+func TestArchiveIsOptIn(t *testing.T) {
+	dir := t.TempDir()
+	s := startStation(t, func(o *Options) { o.StateDir = dir })
+	r := connect(t, s, "127.0.0.2", "edge1")
+	if s.Archive() != nil {
+		t.Error("there is an archive")
+	}
+	if n, err := s.FlushArchive(t.Context(), r.client, false); n != 0 || err != nil {
+		t.Error(n, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "archive")); err == nil {
+		t.Error("there is a folder for it")
+	}
+}

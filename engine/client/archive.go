@@ -1,0 +1,97 @@
+package client
+
+import (
+	"time"
+
+	"bmp/engine/archive"
+	"bmp/proto/bgp"
+	"bmp/proto/bmp"
+)
+
+// beginArchive keeps in the archive that the session began, if there is one.
+func (s *Session) beginArchive() {
+	if s.env.Archive == nil {
+		return
+	}
+	s.archive = s.env.Archive.Client(s.client.id)
+	s.archive.Begin(s.archiveRecord(s.time))
+}
+
+func (s *Session) archiveRecord(at time.Time) archive.SessionRecord {
+	return archive.SessionRecord{
+		Session: s.number, Time: at, Start: s.start, Address: s.endpoint.Remote, Listener: s.endpoint.Listener,
+		Netns: s.endpoint.Netns, VRF: s.endpoint.VRF, Name: s.client.identity.SysName,
+	}
+}
+
+func (s *Session) endArchive(at time.Time, reason string) {
+	if s.archive == nil {
+		return
+	}
+	r := s.archiveRecord(at)
+	r.Reason, r.Messages, r.Bytes = reason, s.messages, s.bytes
+	s.archive.End(r)
+}
+
+// keep gives the message that was applied to the archive.
+func (s *Session) keep() {
+	e := &s.kept
+	e.Time, e.Offset, e.Session, e.Raw = s.time, s.mark.offset, s.number, s.mark.raw
+	e.Context = bgp.Context{AS4: s.mark.flags&entryAS4 != 0, AddPath: s.mark.addPath}
+	e.Profile, e.Bad = s.mark.profile, s.mark.flags&entryMalformed != 0
+	s.archive.Append(e)
+}
+
+// ArchivePeers are the peers as the archive knows them.
+func (c *Client) ArchivePeers() []archive.PeerKey {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]archive.PeerKey, 0, len(c.byKey))
+	for k := range c.byKey {
+		out = append(out, k.archived())
+	}
+	return out
+}
+
+// ArchivePeer is a peer by its ID as the archive knows it; not ok when there is none.
+func (c *Client) ArchivePeer(id uint32) (k archive.PeerKey, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.byID[id]
+	if p == nil {
+		return k, false
+	}
+	return p.key.archived(), true
+}
+
+// rdOf is a distinguisher as the names of peers have it; empty for none.
+func rdOf(distinguisher uint64) string {
+	if distinguisher == 0 {
+		return ""
+	}
+	return bgp.RDOf(distinguisher).String()
+}
+
+func (k peerKey) archived() archive.PeerKey {
+	return archive.PeerKey{Type: k.typ, Distinguisher: k.dist, Address: k.addr, BGPID: k.id}
+}
+
+// FromArchive makes a Message of an archived one, with what can be read of it alone: Peer is 0, as the archive does not
+// know the numbers of peers. Raw is the archive's and as short-lived.
+func FromArchive(a *archive.Message) Message {
+	m := Message{
+		Time: a.Time, Offset: a.Offset, Type: a.Type, Client: a.Client, Context: a.Context, Malformed: a.Bad, Raw: a.Raw,
+		profile: a.Profile,
+	}
+	if len(a.Raw) > 0 {
+		m.Version = a.Raw[0]
+	}
+	k, v, ok := a.Peer()
+	if ok {
+		m.PeerName = peerName(k.Type, rdOf(k.Distinguisher), k.Address)
+		m.View, m.HasView = v, a.Type == bmp.RouteMonitoringType
+		m.RouterTime = routerTime(a.Raw, m.Version)
+	}
+	m.count()
+	return m
+}
