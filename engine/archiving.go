@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -168,8 +169,8 @@ func (x *archiving) keepEvents(sub *event.Subscription) {
 // maxPastLines bounds what PastLines holds.
 const maxPastLines = 100_000
 
-// PastLines are the console lines that the archive has of a time, the bounds included, in the order in which they were
-// kept; at most the newest 100,000, and how many more there are.
+// PastLines are the console lines that the archive has of a time, the bounds included, in the order in which they
+// happened; at most the newest 100,000, and how many more there are.
 func (s *Station) PastLines(ctx context.Context, from, to time.Time) (lines []event.Event, more uint64, err error) {
 	if s.env.Archive == nil {
 		return nil, 0, nil
@@ -187,6 +188,8 @@ func (s *Station) PastLines(ctx context.Context, from, to time.Time) (lines []ev
 			Text: p.Text, Console: true, Live: p.Live})
 		return nil
 	})
+	// Peer changes wait for others to be summed up with, and come later than what happened after them.
+	slices.SortStableFunc(lines, func(a, b event.Event) int { return a.Time.Compare(b.Time) })
 	return lines, more, err
 }
 

@@ -81,6 +81,9 @@ func flushClient(ctx context.Context, c *call) error {
 		return err
 	}
 	f := c.station.FlushClient(cl, routes)
+	fctx, cancel := context.WithTimeout(ctx, 6*archivePatience) // where storing fails it would wait for ever
+	defer cancel()
+	blocks, flushErr := c.station.FlushArchive(fctx, cl, f.Client)
 	text := fmt.Sprintf("Thrown away of %s: %s, %s, %s, %s, counters", name, plural(f.Messages, "message"), entries(f.Sessions),
 		plural(f.Malformed, "malformed message"), plural(f.Findings, "finding"))
 	if f.Client || f.Cleared {
@@ -93,6 +96,12 @@ func flushClient(ctx context.Context, c *call) error {
 		text += "; its session is closed so that the routes come again"
 	case b.Routes > 0:
 		text += fmt.Sprintf("; its routes stay, %d of them (flush client %d routes drops them too)", b.Routes, b.ID)
+	}
+	if flushErr != nil {
+		return control.Errorf(control.CodeFailed, "%s. What is archived could not be thrown away: %v", text, flushErr)
+	}
+	if c.station.Archive() != nil {
+		text += "; " + plural(int(blocks), "archived block")
 	}
 	c.out.Done("%s", text)
 	return nil

@@ -168,13 +168,13 @@ var timeWords = map[string]bool{"at": true, "since": true, "from": true, "histor
 
 // presentOnly are the commands in which these words mean something else, or are
 // answered already.
-var presentOnly = map[string]bool{"show log": true, "show diff": true, "show diff client": true, "show diff client at": true}
+var presentOnly = map[string]bool{"show log": true, "show diff": true, "show diff client": true, "show diff client at": true,
+	"show client messages": true, "show client peer messages": true, "show bgp router messages": true, "show bgp router peer messages": true}
 
 // laterWords are words of single commands that are refused.
 var laterWords = map[string]string{
-	"listen/md5":        "md5 on a BMP listener",
-	"listen/tls":        "tls on a BMP listener",
-	"retention/archive": "the message archive",
+	"listen/md5": "md5 on a BMP listener",
+	"listen/tls": "tls on a BMP listener",
 }
 
 func notYet(what string) error {

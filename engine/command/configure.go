@@ -295,6 +295,11 @@ func (h *Handler) configuration() []string {
 	if d := h.station.Retention(); d != time.Hour {
 		lines = append(lines, "retention stale "+durationText(d))
 	}
+	if a := h.station.Archive(); a != nil {
+		if age, size := a.Retention(); age != 7*24*time.Hour || size != 20<<30 {
+			lines = append(lines, "retention archive "+durationText(age)+" "+sizeText(size))
+		}
+	}
 	for _, l := range h.station.Listeners() {
 		if !h.station.OfOptions(l) {
 			lines = append(lines, "listen "+l.Spec().String())

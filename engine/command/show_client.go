@@ -106,13 +106,14 @@ func showClient(ctx context.Context, c *call) error {
 		return err
 	}
 	i := cl.Info(c.Now)
+	note := c.addPastSessions(ctx, &i)
 	if err := c.out.Document(c.clientJSON(&i)); err != nil {
 		return err
 	}
-	return c.clientText(&i)
+	return c.clientText(&i, note)
 }
 
-func (c *call) clientText(i *client.Info) error {
+func (c *call) clientText(i *client.Info, sessionsNote string) error {
 	uptime := "down"
 	if i.State == client.Up {
 		uptime = "up " + formatUptime(c.Now.Sub(i.Since))
@@ -241,6 +242,11 @@ func (c *call) clientText(i *client.Info) error {
 
 	if err := c.title("Sessions"); err != nil {
 		return err
+	}
+	if sessionsNote != "" {
+		if err := c.lines("  " + sessionsNote); err != nil {
+			return err
+		}
 	}
 	if i.SessionsLost > 0 {
 		if err := c.lines(fmt.Sprintf("  %d older ones are no longer kept", i.SessionsLost)); err != nil {

@@ -29,6 +29,20 @@ func showLog(ctx context.Context, c *call) error {
 		to, _ = c.m.Time("to")
 	}
 	events, lost := c.station.Events().Log(from)
+	if !from.IsZero() && c.station.Archive() != nil {
+		// What was before the oldest line kept in memory, in earlier runs of the station, too, is in the archive.
+		oldest := c.Now
+		if all, _ := c.station.Events().Log(time.Time{}); len(all) > 0 {
+			oldest = all[0].Time
+		}
+		if from.Before(oldest) {
+			past, more, err := c.station.PastLines(ctx, from, oldest.Add(-1))
+			if err != nil {
+				return err
+			}
+			events, lost = append(past, events...), more
+		}
+	}
 	for len(events) > 0 && events[len(events)-1].Time.After(to) {
 		events = events[:len(events)-1]
 	}

@@ -120,10 +120,15 @@ func (c *call) messageLines(m *client.Message, d *decodedMessage, f messageForm,
 	return append(lines, "")
 }
 
+var messageTable = []filter.Column{{Name: "Time", Width: 12}, {Name: "Type", Width: 17}, {Name: "Peer", Width: 15}, {Name: "Message", Key: "summary"}}
+
 func showMessages(ctx context.Context, c *call) error {
 	cl, err := c.client()
 	if err != nil {
 		return err
+	}
+	if c.m.Has("since") || c.m.Has("from") {
+		return showPastMessages(ctx, c, cl)
 	}
 	q := client.MessageQuery{Last: defaultMessages}
 	if c.m.Value("peer") != "" {
@@ -146,8 +151,7 @@ func showMessages(ctx context.Context, c *call) error {
 		}
 	}
 	form := c.messageForm()
-	if err := c.columns(filter.Column{Name: "Time", Width: 12}, filter.Column{Name: "Type", Width: 17}, filter.Column{Name: "Peer", Width: 15},
-		filter.Column{Name: "Message", Key: "summary"}); err != nil {
+	if err := c.columns(messageTable...); err != nil {
 		return err
 	}
 	shown := 0

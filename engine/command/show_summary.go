@@ -37,7 +37,7 @@ func showSummary(ctx context.Context, c *call) error {
 		{"Attribute sets", formatCount(uint64(s.AttributeSets), 2)},
 		{"Events", formatCount(s.Events, 2)},
 		{"Read lag", s.ReadLag.Round(time.Millisecond).String()},
-		{"Archive", "none"},
+		{"Archive", c.archiveText(ctx)},
 	} {
 		lines = append(lines, "  "+pad(f.name, 20)+": "+f.value)
 	}

@@ -1,0 +1,366 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"bmp/engine/archive"
+	"bmp/engine/client"
+	"bmp/proto/bmp"
+	"bmp/proto/control"
+)
+
+// archive is the station's archive; an error where it keeps none.
+func (c *call) archive() (*archive.Archive, error) {
+	if a := c.station.Archive(); a != nil {
+		return a, nil
+	}
+	return nil, control.Errorf(control.CodeFailed, "This station keeps no archive")
+}
+
+// archivePatience is how long a command that can do without the archive waits for it.
+const archivePatience = 5 * time.Second
+
+type archiveJSON struct {
+	From            any                 `json:"from"`
+	To              any                 `json:"to"`
+	SpanSeconds     int64               `json:"span_seconds"`
+	Blocks          uint64              `json:"blocks"`
+	Records         uint64              `json:"records"`      // messages, and begins and ends of sessions
+	Bytes           uint64              `json:"bytes"`        // of messages
+	PackedBytes     uint64              `json:"packed_bytes"` // the same, packed
+	Ratio           any                 `json:"ratio"`
+	DiskBytes       uint64              `json:"disk_bytes"`
+	IndexBytes      uint64              `json:"index_bytes"`
+	Events          uint64              `json:"events"`
+	EventsLost      uint64              `json:"events_lost"`
+	RetentionSecs   int64               `json:"retention_seconds"`
+	RetentionBytes  int64               `json:"retention_bytes"`
+	QueuedBytes     int64               `json:"queued_bytes"`
+	QueueLimitBytes int64               `json:"queue_limit_bytes"`
+	Gaps            uint64              `json:"gaps"` // of this run
+	MessagesLost    uint64              `json:"messages_lost"`
+	BytesLost       uint64              `json:"bytes_lost"`
+	Failing         bool                `json:"failing"`
+	Clients         []archiveClientJSON `json:"clients"`
+}
+
+type archiveClientJSON struct {
+	Client      uint32    `json:"client"`
+	Name        any       `json:"client_name"`
+	From        any       `json:"from"`
+	To          any       `json:"to"`
+	Blocks      uint64    `json:"blocks"`
+	Records     uint64    `json:"records"`
+	Bytes       uint64    `json:"bytes"`
+	PackedBytes uint64    `json:"packed_bytes"`
+	Gaps        []gapJSON `json:"gaps"`
+}
+
+type gapJSON struct {
+	From     any    `json:"from"`
+	To       any    `json:"to"`
+	Messages uint64 `json:"messages"`
+	Bytes    uint64 `json:"bytes"`
+}
+
+// shownGaps is how many gaps of one client text shows; JSON has all.
+const shownGaps = 10
+
+func showArchive(ctx context.Context, c *call) error {
+	a, err := c.archive()
+	if err != nil {
+		return err
+	}
+	st, err := a.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	j := archiveJSON{
+		From: c.time(st.From), To: c.time(st.To), SpanSeconds: jsonSeconds(st.To.Sub(st.From)), Blocks: st.Blocks, Records: st.Messages,
+		Bytes: st.Raw, PackedBytes: st.Packed, DiskBytes: st.Bytes, IndexBytes: st.Index, Events: st.Events, EventsLost: st.EventsLost,
+		RetentionSecs: jsonSeconds(st.MaxAge), RetentionBytes: st.MaxBytes, QueuedBytes: st.Queued, QueueLimitBytes: st.QueueLimit,
+		Gaps: st.Gaps, MessagesLost: st.Lost, BytesLost: st.LostRaw, Failing: st.Trouble, Clients: []archiveClientJSON{},
+	}
+	ratio := ""
+	if st.Packed > 0 {
+		j.Ratio = st.Ratio()
+		ratio = fmt.Sprintf(", %.2f times smaller packed", st.Ratio())
+	}
+	span := "nothing yet"
+	if !st.From.IsZero() {
+		span = c.clock(st.From) + " to " + c.clock(st.To) + " (" + formatUptime(st.To.Sub(st.From)) + ")"
+	}
+	state := "messages are being stored"
+	if st.Trouble {
+		state = "storing fails (show log says why)"
+	}
+	lost := "no message"
+	if st.Lost > 0 {
+		lost = messagesText(st.Lost) + ", " + formatSize(st.LostRaw, 1)
+	}
+	if st.EventsLost > 0 {
+		lost += ", " + formatCount(st.EventsLost, 1) + " events of this run"
+	}
+	rows := []string{fmt.Sprintf("  %6s  %-20s  %-23s  %9s  %9s  %9s", "Client", "Name", "Since", "Records", "Data", "Packed")}
+	ids, err := a.Clients(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		s, err := a.ClientStats(ctx, id)
+		if err != nil {
+			return err
+		}
+		name := ""
+		if cl, ok := c.station.Client(id); ok {
+			name = cl.Name()
+		}
+		x := archiveClientJSON{id, jsonString(name), c.time(s.From), c.time(s.To), s.Blocks, s.Messages, s.Raw, s.Packed, []gapJSON{}}
+		rows = append(rows, fmt.Sprintf("  %6d  %-20s  %-23s  %9s  %9s  %9s", id, dash(name), c.clock(s.From), formatCount(s.Messages, 1),
+			formatSize(s.Raw, 1), formatSize(s.Packed, 1)))
+		for i, g := range s.Gaps {
+			x.Gaps = append(x.Gaps, gapJSON{c.time(g.From), c.time(g.To), g.Messages, g.Bytes})
+			if older := len(s.Gaps) - shownGaps; i >= older {
+				rows = append(rows, "          gap: "+c.gapText(&g))
+			} else if i == 0 {
+				rows = append(rows, "          "+plural(older, "older gap"))
+			}
+		}
+		j.Clients = append(j.Clients, x)
+	}
+	if err := c.out.Document(j); err != nil {
+		return err
+	}
+	if err := c.lines("Message archive"); err != nil {
+		return err
+	}
+	err = c.block(
+		field{"State", state},
+		field{"Span", span},
+		field{"Records", formatCount(st.Messages, 1) + " in " + plural(int(st.Blocks), "block")},
+		field{"Data", formatSize(st.Raw, 1) + ratio},
+		field{"On the disk", formatSize(st.Bytes, 1) + ", and " + formatSize(st.Index, 1) + " of index"},
+		field{"Kept for", durationText(st.MaxAge) + ", at most " + formatSize(uint64(st.MaxBytes), 1)},
+		field{"Waiting", formatSize(uint64(st.Queued), 1) + " of at most " + formatSize(uint64(st.QueueLimit), 1)},
+		field{"Lost", lost},
+		field{"Events", formatCount(st.Events, 1)},
+	)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	return c.lines(append([]string{""}, rows...)...)
+}
+
+func (c *call) gapText(g *archive.Gap) string {
+	return messagesText(g.Messages) + " lost, " + c.clock(g.From) + " to " + c.clock(g.To)
+}
+
+// archiveText is the archive in a word: its size and span.
+func (c *call) archiveText(ctx context.Context) string {
+	a := c.station.Archive()
+	if a == nil {
+		return "none"
+	}
+	ctx, cancel := context.WithTimeout(ctx, archivePatience)
+	defer cancel()
+	bytes, from, to, err := a.Span(ctx)
+	if err != nil {
+		return "not to be read: " + err.Error()
+	}
+	if from.IsZero() {
+		return "empty"
+	}
+	return formatSize(bytes, 2) + ", " + formatUptimeLong(to.Sub(from))
+}
+
+func retentionArchive(ctx context.Context, c *call) error {
+	a, err := c.archive()
+	if err != nil {
+		return err
+	}
+	age, _ := c.m.Duration("duration")
+	if age < time.Minute {
+		return c.invalid("duration", "a duration of a minute or more (7d)")
+	}
+	size, _ := c.m.Size("size")
+	if size < 1<<20 {
+		return c.invalid("size", "a size of 1MB or more (20GB)")
+	}
+	beforeAge, beforeSize := a.Retention()
+	if err := c.station.SetArchiveRetention(ctx, age, size); err != nil {
+		return err
+	}
+	c.out.Done("Messages are archived for %s, at most %s (before: %s, %s)", durationText(age), sizeText(size), durationText(beforeAge), sizeText(beforeSize))
+	return nil
+}
+
+// sizeText writes a size as it is typed, exactly.
+func sizeText(n int64) string {
+	for _, u := range []struct {
+		name string
+		n    int64
+	}{{"TB", 1 << 40}, {"GB", 1 << 30}, {"MB", 1 << 20}, {"KB", 1 << 10}} {
+		if n%u.n == 0 {
+			return strconv.FormatInt(n/u.n, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(n, 10) + "B"
+}
+
+// pastMessages is how many `last` may say of messages of a time: they are held while the time is walked.
+const pastMessages = 10_000
+
+// showPastMessages is show client X messages since, and from ... to.
+func showPastMessages(ctx context.Context, c *call, cl *client.Client) error {
+	a, err := c.archive()
+	if err != nil {
+		return err
+	}
+	var q archive.Query
+	if t, ok := c.m.Time("since"); ok {
+		q.From = t
+	}
+	if t, ok := c.m.Time("from"); ok {
+		q.From = t
+		q.To, _ = c.m.Time("to")
+		if q.To.Before(q.From) {
+			return c.invalid("to", "a time that is not before the other")
+		}
+	}
+	if text := c.m.Value("type"); text != "" {
+		q.OfType, q.Type = true, unknownType
+		if t, ok := bmp.ParseMessageType(text); ok {
+			q.Type = t
+		}
+	}
+	last, isLast := c.m.Number("last")
+	if isLast && (last == 0 || last > pastMessages) {
+		return c.invalid("last", fmt.Sprintf("a number of messages, 1 to %d", pastMessages))
+	}
+	// A peer that the router has not spoken of since the station started is known by its name alone.
+	var unknownPeer error
+	if y := c.m.Value("peer"); y != "" {
+		p, err := findPeer(cl, y)
+		var e *control.Error
+		switch {
+		case err == nil:
+			k, ok := cl.ArchivePeer(p.ID)
+			if !ok {
+				return noPeer(cl, y)
+			}
+			q.Peer = &k
+		case errors.As(err, &e) && e.Code == control.CodeNotFound:
+			unknownPeer = err
+		default:
+			return err
+		}
+	}
+	unsaved := ""
+	if q.To.IsZero() || c.Now.Sub(q.To) < 5*time.Second {
+		sctx, cancel := context.WithTimeout(ctx, archivePatience)
+		if a.Sync(sctx, cl.ID()) != nil {
+			unsaved = "; the newest are not stored yet"
+		}
+		cancel()
+	}
+	form := c.messageForm()
+	if err := c.columns(messageTable...); err != nil {
+		return err
+	}
+	shown := 0
+	show := func(m *client.Message) error {
+		shown++
+		return c.out.Record(c.messageRecord(m, form))
+	}
+	var newest []client.Message // a ring once it has as many as are wanted
+	oldest := 0
+	w, err := a.Messages(ctx, cl.ID(), q, func(am *archive.Message) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m := client.FromArchive(am)
+		if unknownPeer != nil && !strings.EqualFold(m.PeerName, c.m.Value("peer")) {
+			return nil
+		}
+		if !isLast {
+			return show(&m)
+		}
+		m.Raw = bytes.Clone(m.Raw)
+		if uint64(len(newest)) < last {
+			newest = append(newest, m)
+		} else {
+			newest[oldest] = m
+			oldest = (oldest + 1) % len(newest)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i := range newest {
+		if err := show(&newest[(oldest+i)%len(newest)]); err != nil {
+			return err
+		}
+	}
+	if shown == 0 && unknownPeer != nil {
+		return unknownPeer
+	}
+	text := plural(shown, "message") + unsaved
+	for i := range w.Gaps {
+		if i == shownGaps {
+			text += fmt.Sprintf("; %d more gaps", len(w.Gaps)-i)
+			break
+		}
+		text += "; " + c.gapText(&w.Gaps[i])
+	}
+	if n := uint64(len(w.Corrupt)) + w.More; n > 0 {
+		text += fmt.Sprintf("; %d blocks cannot be read, the first is %v", n, w.Corrupt[0])
+	}
+	return c.out.Trailer(text)
+}
+
+// addPastSessions puts the sessions that the client's log does not have, those of earlier runs of the station, before those
+// that it has; a note says what is wrong with that.
+func (c *call) addPastSessions(ctx context.Context, i *client.Info) (note string) {
+	a := c.station.Archive()
+	if a == nil {
+		return ""
+	}
+	before := c.Now
+	if len(i.Sessions) > 0 {
+		before = i.Sessions[0].Start
+	}
+	ctx, cancel := context.WithTimeout(ctx, archivePatience)
+	defer cancel()
+	list, err := a.Sessions(ctx, i.ID)
+	if err != nil {
+		note = "earlier ones could not be read: " + err.Error()
+	}
+	var past []client.SessionInfo
+	for _, s := range list {
+		if !s.Start.Before(before) {
+			continue
+		}
+		x := client.SessionInfo{Address: s.Address, Listener: s.Listener, Start: s.Start, End: s.End, Reason: s.Reason, Messages: s.Messages, Bytes: s.Bytes}
+		if x.End.IsZero() {
+			x.End = s.LastRecord
+		}
+		past = append(past, x)
+	}
+	i.SessionsLost -= min(i.SessionsLost, uint64(len(past)))
+	if over := len(past) - pastSessions; over > 0 {
+		past = past[over:]
+		i.SessionsLost += uint64(over)
+	}
+	i.Sessions = append(past, i.Sessions...)
+	return note
+}
+
+// pastSessions is how many sessions of earlier runs are shown.
+const pastSessions = 64
