@@ -15,6 +15,7 @@ import (
 
 	"bmp/cmd/internal/sim"
 	"bmp/engine"
+	"bmp/engine/archive"
 	"bmp/engine/command"
 	"bmp/engine/listen"
 	"bmp/proto/bmp"
@@ -134,6 +135,7 @@ func openDemo(folder string) (*opened, error) {
 		}
 		s, err := openStation(engine.Options{
 			Name: "demo", Version: shell.Version, Port: port, StateDir: filepath.Join(folder, "state"),
+			Archive: &archive.Options{MaxBytes: 256 << 20}, // the folder is a temporary one
 			Listen:  []listen.Spec{{Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: port}},
 			Console: shell.Console,
 			Commands: func(s *engine.Station) control.Handler {

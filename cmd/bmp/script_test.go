@@ -290,6 +290,7 @@ var scrubs = []struct {
 	{regexp.MustCompile(`(?m)(Total memory usage +: )\S.*$`), "${1}MEMORY"},
 	{regexp.MustCompile(`(?m)(Attribute sets +: )\d+$`), "${1}SETS"},
 	{regexp.MustCompile(`(?m)(Read lag +: )\S.*$`), "${1}LAG"},
+	{regexp.MustCompile(`(?m)(Archive +: )\S.*$`), "${1}ARCHIVE"},
 }
 
 func scrub(ts *testscript.TestScript, text string) string {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bmp/engine"
+	"bmp/engine/archive"
 	"bmp/engine/command"
 	"bmp/engine/event"
 	"bmp/engine/listen"
@@ -24,7 +25,7 @@ import (
 // are those of somebody who typed: status 2.
 func stationOptions(inv *invocation) (engine.Options, error) {
 	o := engine.Options{
-		Name: inv.name, Version: shell.Version, MemoryLimit: inv.memory, NoLoopback: inv.noLoopback,
+		Name: inv.name, Version: shell.Version, MemoryLimit: inv.memory, NoLoopback: inv.noLoopback, Archive: &archive.Options{},
 		Console: shell.Console,
 		Commands: func(s *engine.Station) control.Handler {
 			return command.New(s, command.Options{Version: shell.Version, Config: inv.config})
