@@ -90,7 +90,7 @@ func showArchive(ctx context.Context, c *call) error {
 	ratio := ""
 	if st.Packed > 0 {
 		j.Ratio = st.Ratio()
-		ratio = fmt.Sprintf(", %.2f times smaller packed", st.Ratio())
+		ratio = fmt.Sprintf(", packed %s (ratio %.2f)", formatSize(st.Packed, 1), st.Ratio())
 	}
 	span := "nothing yet"
 	if !st.From.IsZero() {
