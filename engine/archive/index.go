@@ -421,7 +421,7 @@ func (c *catalog) back(ctx context.Context, client uint32, skip func(*segment) b
 			}
 		}
 	}
-	if c.held > heldBytes {
+	if c.hold(0) {
 		c.relieve()
 	}
 	return nil
