@@ -5,6 +5,7 @@
 //	                                                            peers, counters, ring, findings
 //	                                                            rib.Store (one for the station)
 //	                                                            event.Bus (one for the station)
+//	                                                            archive.Archive (one for the station, or none)
 //	control sockets -> control.Server -> Options.Commands  (package engine/command reads the Station; engine never
 //	                                                         imports it)
 //
@@ -12,7 +13,7 @@
 //
 // This package alone starts goroutines per connection: one for each BMP session (client.Session.Serve), one for each
 // console. Besides, one per listener accepts, and one, the janitor, does what happens to clients without a session:
-// retention, the memory limit, writing down IDs. Whoever starts one waits for it: Run returns when all have ended.
+// retention, the memory limit, writing down IDs. With an archive two more keep events there and make checkpoints. Whoever starts one waits for it: Run returns when all have ended.
 //
 // # Identity
 //
@@ -26,7 +27,7 @@
 //
 //	Station.mu          registry of clients, listeners
 //	client.Client.mu    one client; held by its session while it works through a batch
-//	client.labelMu, Budget.mu, ring.mu, the route store's locks, event.Bus.mu, State.mu
+//	client.labelMu, Budget.mu, ring.mu, the route store's locks, the archive's, event.Bus.mu, State.mu
 //
 // Two clients are never locked at once. No lock is held while something is written to a socket or a file, but for the
 // lines of the state file that say to whom an ID belongs.
