@@ -139,6 +139,9 @@ func (l *link) keep(ctx context.Context, client *control.Client) {
 			return
 		case <-client.Done():
 		}
+		if ctx.Err() != nil {
+			return
+		}
 		l.mu.Lock()
 		debugs := len(l.debugs)
 		l.client, l.debugs, l.monitor = nil, nil, 0

@@ -99,14 +99,16 @@ func newHandOff() handOff {
 }
 
 // give waits until text was taken. announce tells the drawing goroutine and
-// reports whether a line is being read; where none is, write is called instead.
-func (h handOff) give(text []byte, announce func() bool, write func([]byte)) {
+// reports whether a line is being read; where none is, idle runs the write
+// before one can begin to be, or reports that one was faster.
+func (h handOff) give(text []byte, announce func() bool, idle func(func()) bool, write func([]byte)) {
 	h.waiting <- text
 	for len(h.waiting) > 0 {
-		if !announce() {
+		if !announce() && idle(func() {
 			if text := h.take(); text != nil {
 				write(text)
 			}
+		}) {
 			return
 		}
 		select {

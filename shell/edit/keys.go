@@ -32,6 +32,7 @@ const maxTypedAhead = 4 << 20
 type keys struct {
 	breaks chan struct{} // Ctrl-C while no line is being read
 
+	starting sync.Mutex // held while a line begins to be read; before mu
 	mu       sync.Mutex
 	ready    sync.Cond
 	typed    []rune
@@ -146,8 +147,24 @@ func (k *keys) inject(r rune) bool {
 	return true
 }
 
+// idle runs f unless a line is being read, and none begins to be before f has
+// returned.
+func (k *keys) idle(f func()) bool {
+	k.starting.Lock()
+	defer k.starting.Unlock()
+	k.mu.Lock()
+	reading := k.reading
+	k.mu.Unlock()
+	if !reading {
+		f()
+	}
+	return !reading
+}
+
 // start and stop bracket the reading of a line.
 func (k *keys) start() {
+	k.starting.Lock()
+	defer k.starting.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.reading, k.held = true, false
@@ -177,7 +194,7 @@ func (k *keys) Read(p []byte) (int, error) {
 		case k.reading && !k.held && len(k.injected) > 0:
 			r := k.injected[0]
 			k.injected = k.injected[1:]
-			k.held = r == runeAbort
+			k.held = holds(r)
 			return utf8.EncodeRune(p, r), nil
 		case k.reading && !k.held && k.singly == 0 && waitingText(k.typed) >= textRun:
 			// What was pasted is drawn at once and not letter by letter.
@@ -189,7 +206,7 @@ func (k *keys) Read(p []byte) (int, error) {
 			r := k.typed[0]
 			k.singly = max(k.singly-1, 0)
 			k.typed = k.typed[1:]
-			k.held = r == 3 || r == 4 || r == '\r' || r == '\n'
+			k.held = holds(r)
 			return utf8.EncodeRune(p, r), nil
 		case k.ended && len(k.typed) == 0, k.ended && !k.reading:
 			return 0, io.EOF
@@ -287,6 +304,12 @@ func (k *keys) next() []rune {
 	key := append([]rune(nil), k.typed[:n]...)
 	k.typed = k.typed[n:]
 	return key
+}
+
+// holds reports whether nothing behind a rune may be read before it has been
+// dealt with: it may end the line.
+func holds(r rune) bool {
+	return r == 3 || r == 4 || r == '\r' || r == '\n' || r == runeAbort
 }
 
 // run takes the characters that a runeText stands for.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	prompt "github.com/c-bata/go-prompt"
 	"github.com/mattn/go-runewidth"
@@ -26,7 +28,8 @@ type Popup struct {
 	lib    *prompt.Prompt
 	out    *lineWriter
 	queue  *asyncQueue
-	events handOff // lines to show above, for ReadLine's goroutine
+	events handOff     // lines to show above, for ReadLine's goroutine
+	asking atomic.Bool // suggestions are on their way
 	once   sync.Once
 
 	// Of ReadLine's goroutine.
@@ -216,13 +219,27 @@ func eraseFrom(up int) string {
 	return "\r\x1b[J"
 }
 
+// suggestTime is how long a key may wait for suggestions. Those that take longer
+// are drawn when they are there.
+const suggestTime = 10 * time.Millisecond
+
 // suggest lists what may stand at the cursor.
 func (e *Popup) suggest(d prompt.Document) []prompt.Suggest {
 	if e.o.Assistant == nil || e.ctx == nil {
 		return nil
 	}
 	text := d.TextBeforeCursor()
-	got := e.o.Assistant.Complete(e.ctx, text, len(text))
+	ctx, cancel := context.WithTimeout(e.ctx, suggestTime)
+	defer cancel()
+	got := e.o.Assistant.Complete(ctx, text, len(text))
+	if ctx.Err() != nil && e.asking.CompareAndSwap(false, true) {
+		go func(ctx context.Context, have int) {
+			defer e.asking.Store(false)
+			if later := e.o.Assistant.Complete(ctx, text, len(text)); len(later.Items) > have {
+				e.keys.inject(runeAsync) // draw again
+			}
+		}(e.ctx, len(got.Items))
+	}
 	var out []prompt.Suggest
 	for _, it := range got.Items[:min(len(got.Items), maxItems)] {
 		out = append(out, prompt.Suggest{Text: it.Text, Description: it.Help})
@@ -290,7 +307,7 @@ func (e *Popup) Remember(line string) error {
 
 // showAsync is called by the queue's goroutine.
 func (e *Popup) showAsync(text []byte) {
-	e.events.give(text, func() bool { return e.keys.inject(runeAsync) }, e.out.writeLines)
+	e.events.give(text, func() bool { return e.keys.inject(runeAsync) }, e.keys.idle, e.out.writeLines)
 }
 
 // showPending shows waiting lines above the line being typed.

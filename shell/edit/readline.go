@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/chzyer/readline"
+	"github.com/mattn/go-runewidth"
 )
 
 // Readline is the classic editor of a router's console, by
@@ -43,6 +44,7 @@ type Readline struct {
 	line   []rune
 	pos    int
 	ending bool // the key being looked at ends the line
+	holds  bool // it is one that holds back those behind it
 	cut    bool // what was typed beyond maxTyped was dropped
 }
 
@@ -152,13 +154,24 @@ func (e *Readline) ReadLine(ctx context.Context, prompt string) (string, error) 
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	stop := context.AfterFunc(ctx, func() { e.keys.inject(runeAbort) })
-	defer stop()
+	called := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(called)
+		e.keys.inject(runeAbort)
+	})
 	e.out.freshLine()
 	typed := e.typed
 	e.typed = ""
 	e.begin(ctx, prompt, typed)
 	line, err := e.lib.ReadlineWithDefault(typed)
+	if !stop() {
+		<-called // what calls this read off must not meet the next one
+	}
+	if ctx.Err() != nil && err != nil && err != io.EOF {
+		// The next read shows the line again, perhaps behind another prompt.
+		rows := (runewidth.StringWidth(prompt+line))/e.width() + 1
+		fmt.Fprintf(e.out, "\x1b[%dA\r\x1b[J\r", rows)
+	}
 	e.keys.stop()
 	e.out.writeLines(e.events.take())
 	if err != nil {
@@ -224,7 +237,7 @@ func (e *Readline) Async() io.Writer { return e.queue }
 // showAsync is called by the queue's goroutine: it hands the lines to the
 // library's goroutine while a line is being read, and writes them otherwise.
 func (e *Readline) showAsync(text []byte) {
-	e.events.give(text, func() bool { return e.keys.inject(runeAsync) }, e.out.writeLines)
+	e.events.give(text, func() bool { return e.keys.inject(runeAsync) }, e.keys.idle, e.out.writeLines)
 }
 
 // Size implements Editor.
@@ -303,7 +316,9 @@ func (l listener) OnChange(line []rune, pos int, key rune) ([]rune, int, bool) {
 		return nil, 0, false
 	}
 	e.line, e.pos = append([]rune(nil), line...), pos
-	if !e.ending {
+	// The next key is read while this one is dealt with: only the one that
+	// holds may let go.
+	if e.holds && !e.ending {
 		e.keys.release()
 	}
 	return nil, 0, false
@@ -314,6 +329,7 @@ func (l listener) OnChange(line []rune, pos int, key rune) ([]rune, int, bool) {
 func (e *Readline) filter(r rune) (rune, bool) {
 	searching := e.lib.Operation.IsSearchMode()
 	_, line, pos := e.now()
+	e.setHolds(holds(r))
 	switch r {
 	case 0: // the end of input
 		select {
@@ -394,6 +410,12 @@ func (e *Readline) filter(r rune) (rune, bool) {
 		return 0, false
 	}
 	return r, true
+}
+
+func (e *Readline) setHolds(on bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.holds = on
 }
 
 func (e *Readline) setCut() {
