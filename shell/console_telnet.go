@@ -64,7 +64,7 @@ type telnet struct {
 	cr      bool // the last byte was CR: a NUL or LF behind it belongs to it
 	sub     []byte
 	readErr error
-	pending []byte        // keys behind it
+	pending []byte // keys behind it
 	once    sync.Once
 	ended   chan struct{} // closed when Read has returned the end
 

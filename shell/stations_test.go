@@ -198,7 +198,9 @@ func TestRC(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := shellOn(t, f, 80, 24, "XDG_CONFIG_HOME="+folder)
-	c.Until("the error of its fifth line", func(text string) bool { return strings.Contains(strings.ReplaceAll(text, "\n", ""), "bmp/rc:5: Invalid command: bogus") })
+	c.Until("the error of its fifth line", func(text string) bool {
+		return strings.Contains(strings.ReplaceAll(text, "\n", ""), "bmp/rc:5: Invalid command: bogus")
+	})
 	c.Type("sc | exclude edge2\r")
 	c.Until("the alias, timed", func(text string) bool { return strings.Contains(text, " 1  edge1\n1 rows, ") })
 	c.Type("show terminal | include length\r")
