@@ -72,6 +72,9 @@ type gapJSON struct {
 // shownGaps is how many gaps of one client text shows; JSON has all.
 const shownGaps = 10
 
+// shownArchived is how many clients `show archive` sums up one by one, the newest: each costs a walk of its index.
+const shownArchived = 100
+
 func showArchive(ctx context.Context, c *call) error {
 	a, err := c.archive()
 	if err != nil {
@@ -112,7 +115,8 @@ func showArchive(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range ids {
+	further := max(0, len(ids)-shownArchived)
+	for _, id := range ids[further:] {
 		s, err := a.ClientStats(ctx, id)
 		if err != nil {
 			return err
@@ -133,6 +137,9 @@ func showArchive(ctx context.Context, c *call) error {
 			}
 		}
 		j.Clients = append(j.Clients, x)
+	}
+	if further > 0 {
+		rows = append(rows, fmt.Sprintf("  %s of lower IDs are not listed", plural(further, "client")))
 	}
 	if err := c.out.Document(j); err != nil {
 		return err
