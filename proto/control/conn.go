@@ -57,6 +57,7 @@ type Conn struct {
 	zone     *time.Location
 	after    []func()      // to call when the verdict is given
 	switched chan struct{} // after `terminal interactive` it waits here for plain lines to come back
+	finished chan struct{} // and tells here that it has met the end of input
 	yield    chan struct{} // and wakes a reader that waits for room in requests
 
 	mu        sync.Mutex
@@ -101,7 +102,7 @@ func (s *Server) newConn(ctx context.Context, conn net.Conn, l Link, outer *Conn
 	now := time.Now()
 	c := &Conn{
 		server: s, link: l, conn: conn, outer: outer, since: now, last: now, role: l.Role, tree: tree, zone: time.Local,
-		requests: make(chan request, s.o.Queue), switched: make(chan struct{}), yield: make(chan struct{}, 1),
+		requests: make(chan request, s.o.Queue), switched: make(chan struct{}), finished: make(chan struct{}, 1), yield: make(chan struct{}, 1),
 	}
 	c.in = newInput(reader{c}, l.TCP)
 	stall := s.o.WriteStall
@@ -247,7 +248,10 @@ func (c *Conn) readAll() error {
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe):
-			return nil
+			if more, err := c.finishQueue(); !more {
+				return err
+			}
+			continue
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if c.ctx.Err() != nil {
 				return context.Cause(c.ctx)
@@ -289,6 +293,31 @@ func (c *Conn) readAll() error {
 	}
 }
 
+// finishQueue waits, at the end of input, for the last request: it may have asked for an editor. more: that one has gone back to
+// lines, and left some.
+func (c *Conn) finishQueue() (more bool, err error) {
+	if c.server.o.Console == nil || c.outer != nil {
+		return false, nil
+	}
+	select {
+	case c.requests <- request{token: token{kind: endToken}}:
+	case <-c.yield:
+		err := c.runEditor()
+		return err == nil, err
+	case <-c.ctx.Done():
+		return false, context.Cause(c.ctx)
+	}
+	select {
+	case <-c.finished:
+		return false, nil
+	case <-c.yield:
+		err := c.runEditor()
+		return err == nil, err
+	case <-c.ctx.Done():
+		return false, context.Cause(c.ctx)
+	}
+}
+
 // enqueue waits for room: that is what holds back a console that asks faster than it is answered.
 func (c *Conn) enqueue(q request) error {
 	select {
@@ -327,6 +356,10 @@ func (c *Conn) taken() {
 // execute runs requests until there are no more.
 func (c *Conn) execute() {
 	for q := range c.requests {
+		if q.kind == endToken {
+			c.finished <- struct{}{}
+			continue
+		}
 		c.taken()
 		ctx, cancel := context.WithCancelCause(c.ctx)
 		c.mu.Lock()

@@ -969,6 +969,37 @@ func TestPlainGoesOnWithWhatWasRead(t *testing.T) {
 	}
 }
 
+// The end of input may come before the station has read that an editor is wanted: what was typed is the editor's all the same.
+func TestInteractiveAtTheEnd(t *testing.T) {
+	o := ServerOptions{Console: func(ctx context.Context, conn, _ net.Conn) error {
+		all, err := io.ReadAll(conn)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(conn, "editor saw %q\r\n", all)
+		return Plain([]byte("show clients | count\r\n"))
+	}}
+	for range 50 {
+		c, _ := open(t, o, Link{Role: RoleView, TCP: true})
+		c.line()
+		c.send("show clients | count\r\nterminal interactive\r\nx\r\n")
+		c.conn.(*net.TCPConn).CloseWrite()
+		c.reply()
+		if got := c.reply(); got != "200 Interactive" {
+			t.Fatal(got)
+		}
+		if got := c.line(); got != `editor saw "x\r\n"` {
+			t.Fatal(got)
+		}
+		if got := c.reply(); got != "100-Count: 2\n200 1 rows" {
+			t.Fatal(got)
+		}
+		if err := c.closed(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestInteractiveIdleAndStop(t *testing.T) {
 	o := ServerOptions{Idle: 100 * time.Millisecond, Console: func(ctx context.Context, conn, ctl net.Conn) error {
 		_, err := io.Copy(io.Discard, conn)

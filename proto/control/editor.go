@@ -63,6 +63,9 @@ func (c *Conn) runEditor(ahead ...request) error {
 	for waiting := true; waiting; {
 		select {
 		case q := <-c.requests:
+			if q.kind == endToken {
+				continue
+			}
 			c.taken()
 			first = append(append(first, q.line...), '\r', '\n')
 		default:

@@ -41,6 +41,7 @@ const (
 	foreignToken             // another protocol speaks: TLS, HTTP
 	negotiateToken           // telnet negotiates options
 	timingToken              // telnet asks for a timing mark
+	endToken                 // the end of input, behind the last request
 )
 
 // input splits a byte stream into requests. It is used by one goroutine.
