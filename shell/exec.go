@@ -293,6 +293,10 @@ func (s *Shell) verdict(v outcome, line string, aliased bool) {
 		}
 		return
 	}
+	if asksJSON(line) {
+		s.failIn(true, nameWord(v.Verdict, line))
+		return
+	}
 	if !s.o.Terminal || aliased {
 		s.fail(nameWord(v.Verdict, line))
 		return

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ type fakeStation struct {
 	role   control.Role
 	label  string
 	tree   *grammar.Tree
-	delay  time.Duration // of everything it says
+	delay  atomic.Int64 // of everything it hears, in nanoseconds
 	server *control.Server
 
 	mu    sync.Mutex
@@ -109,7 +110,7 @@ func (f *fakeStation) start() {
 			go func() {
 				defer wg.Done()
 				defer conn.Close()
-				f.server.Serve(ctx, slowConn{conn, f.delay}, control.Link{Role: f.role, Who: "test", Token: true})
+				f.server.Serve(ctx, slowConn{conn, time.Duration(f.delay.Load())}, control.Link{Role: f.role, Who: "test", Token: true})
 			}()
 		}
 	}()

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"bmp/proto/control"
+	"bmp/proto/filter"
 	"bmp/proto/grammar"
 )
 
@@ -21,16 +22,30 @@ func help(c *call) error {
 		}
 		return nil
 	}
+	// The words may be any command's, so that they are completed; a bar among
+	// them begins the filters of help itself.
+	words, filters, barred := strings.Cut(words, "|")
 	lines, err := c.shell.tree().Doc(words)
 	if err != nil {
 		return err
 	}
+	col := 0
+	if barred {
+		a, _ := c.match.Arg("command")
+		col = a.Col + len(words) + 1
+	}
+	p, err := filter.Parse(filters, col, filter.Options{})
+	if err != nil {
+		return err
+	}
+	out := p.Start(rowSink{c.row}, c.shell.settings().format)
 	for _, l := range lines {
-		if err := c.out.Line(l); err != nil {
-			return err
+		if err = out.Line(l); err != nil {
+			break
 		}
 	}
-	return nil
+	_, ferr := out.Finish(err != nil && !errors.Is(err, filter.ErrDone))
+	return errors.Join(err, ferr)
 }
 
 const shortHelp = `?                   what is possible here, at once, anywhere in a line

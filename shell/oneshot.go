@@ -16,6 +16,7 @@ import (
 	"bmp/proto/control"
 	"bmp/proto/filter"
 	"bmp/proto/grammar"
+	"bmp/shell/edit"
 )
 
 // Command is one command line for one station.
@@ -51,7 +52,42 @@ func OneShot(ctx context.Context, c Command) int {
 	if err != nil {
 		return PrintError(c.Stderr, inJSON, err)
 	}
+	if firstWord(c.Line) == "help" {
+		return inShell(ctx, s, c)
+	}
 	return ask(ctx, s, c, inJSON)
+}
+
+// inShell runs a line that is the shell's own, or whose output goes into a file.
+func inShell(ctx context.Context, s Station, c Command) int {
+	ed := edit.NewPlain(strings.NewReader(""), c.Stdout, edit.PlainOptions{})
+	defer ed.Close()
+	sh := New(Options{Station: s, Editor: ed, Stderr: c.Stderr})
+	defer sh.Close()
+	if c.JSON {
+		sh.change(func(t *settings) { t.format = filter.JSON })
+	}
+	if err := sh.Attach(ctx); err != nil {
+		return PrintError(c.Stderr, c.JSON, err)
+	}
+	sh.command(ctx, c.Line)
+	return sh.status
+}
+
+// isOwn reports whether a line is one that only the shell can run.
+func isOwn(line string) bool {
+	if _, err := New(Options{}).own.Match(line, grammar.Env{}); err == nil {
+		return true
+	}
+	for i := range len(line) {
+		if line[i] != '|' {
+			continue
+		}
+		if p, err := filter.Parse(line[i+1:], i+2, filter.Options{Client: true}); err == nil {
+			return p.Save != ""
+		}
+	}
+	return false
 }
 
 // oneLine refuses what would be several lines to the station, or none.
@@ -168,6 +204,8 @@ func ask(ctx context.Context, s Station, c Command, inJSON bool) int {
 		return events.filter(ctx, client, s, c, filters, inJSON)
 	case v.Code == control.CodeSubscribed:
 		return events.follow(ctx, client, s, c, inJSON)
+	case v.Code == control.CodeForbidden && isOwn(c.Line):
+		return inShell(ctx, s, c)
 	case v.Err() != nil:
 		return PrintError(c.Stderr, inJSON, nameWord(v, c.Line))
 	}

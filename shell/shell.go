@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"bmp/proto/control"
+	"bmp/proto/filter"
 	"bmp/proto/grammar"
 	"bmp/shell/edit"
 )
@@ -276,13 +277,18 @@ func (s *Shell) errors() io.Writer {
 
 // fail says an error that has no line to stand below.
 func (s *Shell) fail(err error) int {
-	if set := s.settings(); s.o.Terminal && set.colored() {
+	return s.failIn(s.settings().format != filter.Text && !s.o.Terminal, err)
+}
+
+// failIn says it as JSON, for programs, or as text.
+func (s *Shell) failIn(json bool, err error) int {
+	if set := s.settings(); s.o.Terminal && set.colored() && !json {
 		var b strings.Builder
 		status := PrintError(&b, false, err)
 		io.WriteString(s.errors(), colorRed+strings.TrimSuffix(b.String(), "\n")+colorOff+"\n")
 		return status
 	}
-	return PrintError(s.errors(), false, err)
+	return PrintError(s.errors(), json, err)
 }
 
 // note says something that is no error to whoever sits at a terminal.

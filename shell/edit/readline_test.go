@@ -275,7 +275,9 @@ func TestReadlineManyEvents(t *testing.T) {
 		s.Type(k)
 	}
 	<-done
-	s.Until("the line and all events", func(text string) bool { return strings.HasSuffix(text, "event 999 of a router\nbmp# show clients") })
+	s.Until("the line and all events", func(text string) bool {
+		return strings.Contains(text, "event 999 of a router\n") && strings.HasSuffix(text, "\nbmp# show clients")
+	})
 	fmt.Fprintln(r.ed.Async(), "last event")
 	s.Until("the last event and the line", func(text string) bool {
 		return strings.HasSuffix(text, "last event\nbmp# show clients")
