@@ -27,7 +27,7 @@ type consoles struct {
 func newConsoles(t *testing.T, role control.Role, change func(*control.ServerOptions)) *consoles {
 	t.Helper()
 	f := newStation(t, role)
-	f.stop()
+	f.end()
 	noLeak(t)
 	o := control.ServerOptions{
 		Handler: f, Version: "9", Station: f.label, Console: Console, AuthDelay: time.Millisecond,

@@ -80,7 +80,7 @@ func newStation(t *testing.T, role control.Role) *fakeStation {
 		Monitor:   func(ctx context.Context, e *control.Emit) { e.Text("[05:11:33.471] a console line"); <-ctx.Done() },
 	})
 	f.start()
-	t.Cleanup(func() { f.stop() })
+	t.Cleanup(func() { f.end() })
 	return f
 }
 
@@ -114,7 +114,7 @@ func (f *fakeStation) start() {
 			}()
 		}
 	}()
-	f.stop = sync.OnceFunc(func() {
+	stop := sync.OnceFunc(func() {
 		l.Close()
 		mu.Lock()
 		for c := range conns {
@@ -124,6 +124,17 @@ func (f *fakeStation) start() {
 		cancel()
 		wg.Wait()
 	})
+	f.mu.Lock()
+	f.stop = stop
+	f.mu.Unlock()
+}
+
+// end stops it, as when it is killed.
+func (f *fakeStation) end() {
+	f.mu.Lock()
+	stop := f.stop
+	f.mu.Unlock()
+	stop()
 }
 
 // slowConn answers late, as from far away.
@@ -200,7 +211,7 @@ func (f *fakeStation) Execute(ctx context.Context, q *control.Request, r *contro
 	case "die":
 		r.Line("the first row")
 		r.Flush()
-		time.AfterFunc(100*time.Millisecond, func() { f.stop() }) // when the row has gone out
+		time.AfterFunc(100*time.Millisecond, func() { f.end() }) // when the row has gone out
 		<-ctx.Done()
 	case "clear client":
 		ok, err := r.Confirm("Clear client " + m.Value("client") + "?")

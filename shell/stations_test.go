@@ -151,7 +151,7 @@ func TestEditors(t *testing.T) {
 			c.Until("the editor", func(text string) bool { return strings.Contains(text, "editor popup\nbmp#") })
 			c.Type("show clie")
 			c.Holds("bmp# show clie")
-			f.stop()
+			f.end()
 			c.Holds("bmp(gone)> show clie")
 			f.start()
 			c.Until("it is back", func(text string) bool { return strings.Count(text, "bmp# show clie") >= 2 })

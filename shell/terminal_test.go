@@ -459,7 +459,7 @@ func TestStationGoesAway(t *testing.T) {
 			c.Ends("bmp(1dbg)#")
 			c.Type("show cli")
 			c.Ends("bmp(1dbg)# show cli")
-			f.stop()
+			f.end()
 			c.Ends("lost, trying again (1 debug ended with it)\nbmp(gone)> show cli")
 			f.start()
 			c.Ends("again\nbmp# show cli")

@@ -37,6 +37,7 @@ type keys struct {
 	ready    sync.Cond
 	typed    []rune
 	injected []rune // go first, one of each at most
+	wanted   bool   // somebody waits for a line, though the library may not read yet
 	reading  bool
 	held     bool   // a key that may end the line is being looked at
 	ended    bool   // no more input
@@ -75,7 +76,7 @@ func (k *keys) add(rs []rune) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, r := range rs {
-		if r == 3 && !k.reading {
+		if r == 3 && !k.wanted {
 			k.typed = k.typed[:0] // as a terminal does: what was typed ahead is dropped
 			select {
 			case k.breaks <- struct{}{}:
@@ -161,20 +162,27 @@ func (k *keys) idle(f func()) bool {
 	return !reading
 }
 
+// want comes before start: from now on Ctrl-C is a key of the line.
+func (k *keys) want() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.wanted = true
+}
+
 // start and stop bracket the reading of a line.
 func (k *keys) start() {
 	k.starting.Lock()
 	defer k.starting.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.reading, k.held = true, false
+	k.wanted, k.reading, k.held = true, true, false
 	k.ready.Broadcast()
 }
 
 func (k *keys) stop() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.reading, k.held, k.injected = false, false, nil
+	k.wanted, k.reading, k.held, k.injected = false, false, false, nil
 }
 
 // release goes on after a key that might have ended the line and did not.

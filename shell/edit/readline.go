@@ -162,6 +162,7 @@ func (e *Readline) ReadLine(ctx context.Context, prompt string) (string, error) 
 	e.out.freshLine()
 	typed := e.typed
 	e.typed = ""
+	e.keys.want()
 	e.begin(ctx, prompt, typed)
 	line, err := e.lib.ReadlineWithDefault(typed)
 	if !stop() {
@@ -540,6 +541,9 @@ func writeItems(w *strings.Builder, items []Item, width int) {
 		}
 		w.WriteString(strings.TrimRight(row, " "))
 		w.WriteByte('\n')
+	}
+	if len(items) == maxItems { // which is where a station stops
+		fmt.Fprintf(w, "  ... at most %d are shown\n", maxItems)
 	}
 }
 
