@@ -122,7 +122,9 @@ func TestStationFarAway(t *testing.T) {
 	cmd.Path = ip
 	c := edittest.Start(t, cmd, 80, 30)
 	c.Shows("bmp>")
-	took := func(what string, began time.Time) { t.Logf("%-40s %v", what, time.Since(began).Round(100*time.Microsecond)) }
+	took := func(what string, began time.Time) {
+		t.Logf("%-40s %v", what, time.Since(began).Round(100*time.Microsecond))
+	}
 
 	began := time.Now()
 	c.Type("sh\tcl\t")
@@ -168,8 +170,12 @@ func TestStationFarAway(t *testing.T) {
 	c.Holds("  CLIENT ")
 	took("a table without its live values", began)
 	c.Type("\x15find as-path\r")
-	c.Holds("show bgp")
+	c.Until("the commands found", func(text string) bool { return strings.Contains(text, "show bgp") && strings.HasSuffix(text, "\nbmp>") })
 	c.Type("show clients\r")
+	c.Until("it is asked", func(text string) bool {
+		_, x, _ := c.Text()
+		return x == 0 && strings.HasSuffix(text, "show clients")
+	})
 	began = time.Now()
 	c.Type("\x03")
 	c.Ends("% Cancelled\nbmp>")
