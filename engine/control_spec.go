@@ -39,6 +39,9 @@ func ParseControlSpec(text string) (ControlSpec, error) {
 	if len(words) == 0 {
 		return ControlSpec{}, &listen.SpecError{Msg: "expected [NETNS/]ADDR[:PORT]"}
 	}
+	if strings.ContainsFunc(words[0], func(r rune) bool { return r <= ' ' || r == '"' || r == utf8.RuneError }) {
+		return ControlSpec{}, &listen.SpecError{Word: words[0], Msg: "expected [NETNS/]ADDR[:PORT] without blanks and quotes"}
+	}
 	s, err := parseControlPlace(words[0])
 	if err != nil {
 		return ControlSpec{}, err
