@@ -46,7 +46,7 @@ func (a *Assistant) Complete(ctx context.Context, line string, pos int) edit.Com
 	if out.From < 0 || out.From > pos {
 		return edit.Completion{From: pos}
 	}
-	if len(out.Items) == 1 && !strings.HasSuffix(out.Insert, "/") && !strings.HasPrefix(line[pos:], " ") {
+	if len(out.Items) == 1 && !strings.HasSuffix(out.Insert, "/") && !strings.HasPrefix(line[pos:], " ") && !namesColumns(text) {
 		out.Insert += " "
 	}
 	return out
@@ -71,6 +71,14 @@ func (a *Assistant) Help(ctx context.Context, line string, pos int) []edit.Item 
 		}
 	}
 	return out
+}
+
+// namesColumns reports whether a line ends in the list of `columns`, which a
+// comma may go on.
+func namesColumns(text string) bool {
+	w := strings.Fields(text[strings.LastIndexByte(text, '|')+1:])
+	return strings.Contains(text, "|") && (len(w) == 2 || len(w) == 1 && strings.HasSuffix(text, " ")) &&
+		len(w[0]) > 2 && strings.HasPrefix("columns", w[0])
 }
 
 // unaliased writes out an alias that words follow, and says by how much the line

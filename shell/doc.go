@@ -1,19 +1,29 @@
 // Package shell is the other end of a station's control port: it attaches to
-// a station, sends it lines, shows what comes back, and says by an exit status
-// how it went. It meets the station in proto/control alone and works the same
+// stations, sends them lines, shows what comes back, and says by an exit status
+// how it went. It meets a station in proto/control alone and works the same
 // over a Unix socket, TCP, TLS, or a pipe within one process.
 //
-//	Target    where a station is: PORT, HOST:PORT, unix:PATH, tls:HOST:PORT
-//	OneShot   one command, its output, its status
-//	Script    a script from a file, and its language at the prompt
-//	Configure command lines of a station's configuration
-//	Shell     the prompt
+//	Station     where a station is: PORT, HOST:PORT, unix:PATH, tls:HOST:PORT
+//	OneShot     one command, its output, its status
+//	Script      a script, run by itself
+//	Shell       the prompt; Interactive is one on this process's terminal,
+//	            Console one for a telnet connection, which the station runs
+//	Assistant   completion and `?` for the line editors of shell/edit
 //
-// What it never does: read a station's state, or know a command of the
-// station. The words a line may have come from the station's grammar; those of
-// the shell's own (exit, terminal, attach ...) are in words.go.
+// The way of a typed line:
 //
-// The text of an answer goes to standard output as the station wrote it; what
-// begins with "% " goes to standard error. status.go maps reply codes to exit
-// statuses; nothing else does.
+//	line    edit.Editor         drawn, completed, kept in the history
+//	plan    grammar, filter     judged here, against the station's command tree merged with the words of words.go
+//	run     link, or word       sent to the station, or run by the shell
+//	rows    screen              a page at a time; or a printer, or a file (save)
+//	verdict                     the caret under the word that was wrong; the exit status
+//
+// A link keeps one connection: it dials again when the station has gone away,
+// fetches the command tree once, and asks for live values in bounded time. So
+// keywords, `?` and what is wrong with a line need no round trip.
+//
+// What the package never does: read a station's state, or know a command of the
+// station. The text of an answer goes to standard output as the station wrote
+// it; what begins with "% " goes to standard error, or below the line typed.
+// status.go maps reply codes to exit statuses; nothing else does.
 package shell
