@@ -23,7 +23,9 @@ func TestShellOnATerminal(t *testing.T) {
 		return strings.Contains(text, "\n  1  127.") && strings.Contains(text, " up\n")
 	})
 	c.Type("1 peers | columns Addr\t,St\t | include up | first 1\r")
-	c.Until("one peer", func(text string) bool { return strings.HasSuffix(text, "up\nbmp#") && strings.Contains(text, "columns Address,State |") })
+	c.Until("one peer", func(text string) bool {
+		return strings.HasSuffix(text, "up\nbmp#") && strings.Contains(text, "columns Address,State |")
+	})
 	c.Type("show bgp all\r")
 	c.Ends("--More-- (space, Enter, q, /)")
 	c.Type(" q")
