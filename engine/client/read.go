@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -172,10 +173,9 @@ func (c *Client) Peers() []PeerInfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := make([]PeerInfo, 0, len(c.byID))
-	for _, p := range c.byID {
-		out = append(out, c.peerInfo(p))
+	for _, id := range slices.Sorted(maps.Keys(c.byID)) { // what is sorted is small
+		out = append(out, c.peerInfo(c.byID[id]))
 	}
-	slices.SortFunc(out, func(a, b PeerInfo) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 

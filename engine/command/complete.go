@@ -86,9 +86,12 @@ type values struct {
 
 func (v *values) more() bool { return len(v.list) < maxCandidates }
 
+// wants reports whether text goes on as what was typed, before a help is made for it.
+func (v *values) wants(text string) bool { return strings.HasPrefix(text, v.partial) }
+
 // add takes a candidate once; an empty one is none. The grammar quotes it where it must be.
 func (v *values) add(text, help string) {
-	if text == "" || !strings.HasPrefix(text, v.partial) || !v.more() || v.seen[text] {
+	if text == "" || !v.wants(text) || !v.more() || v.seen[text] {
 		return
 	}
 	if v.seen == nil {
@@ -150,22 +153,28 @@ func (h *Handler) eachPeer(ctx context.Context, m *grammar.Match, f func(*client
 // once a digit was typed that begins one.
 func (h *Handler) peerValues(ctx context.Context, v *values, m *grammar.Match) {
 	count := make(map[string]int)
-	var peers []client.PeerInfo
+	var peers []*client.PeerInfo
+	var names []string
 	h.eachPeer(ctx, m, func(_ *client.Client, p *client.PeerInfo) bool {
-		count[p.Name()]++
-		peers = append(peers, *p)
+		name := p.Name()
+		count[name]++
+		peers, names = append(peers, p), append(names, name)
 		return len(peers) < 100_000
 	})
 	one := h.named(m) != nil
-	for i := range peers {
-		p := &peers[i]
-		name := p.Name()
+	for i, p := range peers {
+		if !v.more() {
+			return
+		}
+		name := names[i]
 		if one && count[name] > 1 {
 			name = peerLabel(p)
 		}
-		v.add(name, peerHelp(p))
-		if one && v.partial != "" {
-			v.add(strconv.FormatUint(uint64(p.ID), 10), p.Name()+" "+peerHelp(p))
+		if v.wants(name) {
+			v.add(name, peerHelp(p))
+		}
+		if id := strconv.FormatUint(uint64(p.ID), 10); one && v.partial != "" && v.wants(id) {
+			v.add(id, names[i]+" "+peerHelp(p))
 		}
 	}
 }

@@ -144,8 +144,8 @@ func (p *position) values() []pick {
 	return list
 }
 
-// live asks for the values of a kind that start with the partial word.
-func (p *position) live(ctx context.Context, v pick, env *Env) []Candidate {
+// live asks for the values of a kind that start with the partial word. more: there may be others.
+func (p *position) live(ctx context.Context, v pick, env *Env) (good []Candidate, more bool) {
 	var list []Candidate
 	if v.edge.kind.Name == "COLUMN" {
 		// A list with commas: the last name is the one to complete.
@@ -156,13 +156,12 @@ func (p *position) live(ctx context.Context, v pick, env *Env) []Candidate {
 	} else if env.Values != nil {
 		list = env.Values(ctx, v.edge.kind.Name, p.partial.text, p.tree.matchOf(v.state.thread))
 	}
-	var good []Candidate
 	for _, c := range list {
 		if strings.HasPrefix(c.Text, p.partial.text) && len(good) < maxValues {
 			good = append(good, c)
 		}
 	}
-	return good
+	return good, len(good) == maxValues
 }
 
 // Complete lists what may stand at the end of line.
@@ -170,6 +169,7 @@ func (t *Tree) Complete(ctx context.Context, line string, env Env) Completion {
 	e := env.filled()
 	e.Strict = false
 	c := Completion{Col: len(line) + 1}
+	cut := false
 	for _, p := range t.positions(line, 0, e, nil) {
 		c.Col, c.Len = p.offset+p.partial.start+1, p.partial.end-p.partial.start
 		c.Prefix = line[c.Col-1 : c.Col-1+c.Len]
@@ -177,11 +177,16 @@ func (t *Tree) Complete(ctx context.Context, line string, env Env) Completion {
 			c.add(Candidate{Text: k.edge.word, Help: p.help(k)})
 		}
 		for _, v := range p.values() {
-			for _, x := range p.live(ctx, v, e) {
+			list, more := p.live(ctx, v, e)
+			for _, x := range list {
 				x.Text = Quote(x.Text)
 				c.add(x)
 			}
+			cut = cut || more
 		}
+	}
+	if cut {
+		return c // what they begin with may not be what the others do
 	}
 	for i, x := range c.Candidates {
 		if i == 0 {
@@ -217,7 +222,7 @@ func (t *Tree) Help(ctx context.Context, line string, env Env) []Item {
 			words = add(words, Item{Word: k.edge.word, Help: p.help(k), Next: p.next(k)})
 		}
 		for _, v := range p.values() {
-			live := p.live(ctx, v, e)
+			live, _ := p.live(ctx, v, e)
 			if p.partial.text == "" || len(live) == 0 {
 				fits := p.partial.text == "" || len(words) == 0
 				if fits {

@@ -3,6 +3,7 @@ package grammar
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -84,6 +85,26 @@ func TestComplete(t *testing.T) {
 	}
 	if got := tree.Complete(t.Context(), "show client 2 peer 10.0.0.1", env); got.Candidates[0].Help != "of client 2" {
 		t.Errorf("what was typed before is not told: %+v", got)
+	}
+}
+
+// Where there are more values than are told, nobody knows what all of them begin with.
+func TestCompleteOfMany(t *testing.T) {
+	tree := testTree(t)
+	env := testEnv()
+	env.Values = func(context.Context, string, string, *Match) []Candidate {
+		var list []Candidate
+		for i := range 1000 {
+			list = append(list, Candidate{Text: fmt.Sprintf("10.0.%d.%d", i/200, i%200)})
+		}
+		return list
+	}
+	x := tree.Complete(t.Context(), "show client 1 peer 10.", env)
+	if len(x.Candidates) != maxValues || x.Prefix != "10." || x.Col != 20 || x.Len != 3 {
+		t.Errorf("%d candidates, %q at %d+%d", len(x.Candidates), x.Prefix, x.Col, x.Len)
+	}
+	if x = tree.Complete(t.Context(), "show client 1 peer 10.0.4.19", env); x.Prefix != "10.0.4.19" || len(x.Candidates) != 11 {
+		t.Errorf("%d candidates, %q", len(x.Candidates), x.Prefix)
 	}
 }
 
