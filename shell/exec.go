@@ -207,6 +207,8 @@ func (l *link) ask(ctx context.Context, line string, row func(control.Line) erro
 				return failed(codeNoStation, "The reply was cut short") // the link tells why
 			case errors.As(r.err, &gone):
 				return failed(codeNoStation, "Connection to %s lost: %s", l.station.Name, reason(r.err))
+			case errors.Is(r.err, errQuit) && ctx.Err() != nil: // the screen heard of the cancel first
+				return went(control.CodeCancelled, "Cancelled")
 			case r.err != nil && !errors.Is(r.err, context.Canceled):
 				return verdictOf(r.err)
 			}
