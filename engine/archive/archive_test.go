@@ -437,3 +437,35 @@ func TestClockBack(t *testing.T) {
 func rawMsg(m *jetstream.RawStreamMsg) *nats.Msg {
 	return &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}
 }
+
+// TestWalksLeaveNothing: whatever a walk ends by, the server keeps nothing of it.
+func TestWalksLeaveNothing(t *testing.T) {
+	a := open(t, Options{})
+	for id := range uint32(50) {
+		a.Client(id + 1).Append(&Entry{Time: time.Now(), Raw: []byte{3, 0, 0, 0, 6, 4}})
+		syncArchive(t, a, id+1)
+	}
+	each, err := a.EachClient(bg)
+	if err != nil || len(each) != 50 || each[50].Messages != 1 || each[50].Raw != 6 || each[50].From.IsZero() {
+		t.Errorf("%d clients, the last %+v; %v", len(each), each[50], err)
+	}
+	for id := range uint32(60) { // of ten there is nothing
+		all(t, a, id+1, Query{From: time.Now().Add(-time.Hour)})
+		if _, err := a.ClientStats(bg, id+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := a.Messages(bg, 1, Query{}, func(*Message) error { return ErrStop }); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(bg)
+	if _, err := a.Messages(ctx, 1, Query{}, func(*Message) error { cancel(); return ctx.Err() }); err == nil {
+		t.Error("a walk that was cancelled ended well")
+	}
+	for _, st := range []jetstream.Stream{a.store.msgs, a.store.checks} {
+		i, err := st.Info(bg)
+		if err != nil || i.State.Consumers != 0 {
+			t.Errorf("%s has %d consumers, %v", i.Config.Name, i.State.Consumers, err)
+		}
+	}
+}

@@ -275,6 +275,7 @@ func (a *Archive) walk(ctx context.Context, which streamOf, subjects []string, f
 	if err != nil {
 		return fmt.Errorf("archive: %w", err)
 	}
+	defer a.endWalk(ctx, st, cons)
 	if i := cons.CachedInfo(); i != nil && i.NumPending == 0 {
 		return nil
 	}
@@ -305,6 +306,18 @@ func (a *Archive) walk(ctx context.Context, which streamOf, subjects []string, f
 			return nil
 		}
 	}
+}
+
+// endWalk deletes the consumer of a walk, also of one that was cancelled. One that cannot be deleted goes when it has
+// not been used for a while; without that, walks over many clients would meet the server's limit of consumers.
+func (a *Archive) endWalk(ctx context.Context, st jetstream.Stream, cons jetstream.Consumer) {
+	i := cons.CachedInfo()
+	if i == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = st.DeleteConsumer(ctx, i.Name)
 }
 
 // Session is a session of a client as the archive knows it.
@@ -371,8 +384,8 @@ func (a *Archive) Clients(ctx context.Context) ([]uint32, error) {
 	}
 	out := make([]uint32, 0, len(st.State.Subjects))
 	for s := range st.State.Subjects {
-		if id, err := strconv.ParseUint(s[strings.LastIndexByte(s, '.')+1:], 10, 32); err == nil {
-			out = append(out, uint32(id))
+		if id, ok := subjectClient(s); ok {
+			out = append(out, id)
 		}
 	}
 	return out, nil

@@ -3,6 +3,9 @@ package archive
 import (
 	"context"
 	"fmt"
+	"maps"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -64,34 +67,76 @@ func (a *Archive) Stats(ctx context.Context) (Stats, error) {
 		s.From, s.To = m.FirstTime, m.LastTime
 	}
 	s.Events, s.Index = infos[1].State.Msgs, infos[2].State.Bytes
+	clients, err := a.sums(ctx, m.FirstSeq)
+	if err != nil {
+		return s, err
+	}
 	var t sums
-	err = a.walk(ctx, checkpointStream, []string{a.store.subject("checkpoint", "*")}, walkFrom{}, true, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	for _, x := range clients {
+		t.addSums(x.sums)
+	}
+	s.Messages, s.Raw, s.Packed, s.Routes = uint64(t.records), uint64(t.raw), uint64(t.stored), uint64(t.routes)
+	s.Lost, s.LostRaw = uint64(t.lost), uint64(t.lostBytes)
+	return s, nil
+}
+
+// clientSums adds up the blocks of a client that are indexed, or were stored in this run.
+type clientSums struct {
+	sums
+	from, to int64 // arrival of the oldest and the newest record
+}
+
+func (x *clientSums) span(from, to int64) {
+	if x.from == 0 || from < x.from {
+		x.from = from
+	}
+	x.to = max(x.to, to)
+}
+
+// sums adds up all clients in one walk over their indices; first is the oldest block that is kept.
+func (a *Archive) sums(ctx context.Context, first uint64) (map[uint32]*clientSums, error) {
+	out := make(map[uint32]*clientSums)
+	of := func(client uint32) *clientSums {
+		x := out[client]
+		if x == nil {
+			x = &clientSums{}
+			out[client] = x
+		}
+		return x
+	}
+	err := a.walk(ctx, checkpointStream, []string{a.store.subject("checkpoint", "*")}, walkFrom{}, true, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		if h := msg.Headers(); h.Get(hdrKind) == kindIndex {
-			if g, err := parseSegment(h, meta.Sequence.Stream); err == nil && g.last >= m.FirstSeq {
-				t.addSums(g.sums)
+			id, ok := subjectClient(msg.Subject())
+			if g, err := parseSegment(h, meta.Sequence.Stream); ok && err == nil && g.last >= first {
+				x := of(id)
+				x.addSums(g.sums)
+				x.span(g.from, g.to)
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return s, err
+		return nil, err
 	}
 	a.catalog.mu.Lock()
-	clients := make([]*clientIndex, 0, len(a.catalog.clients))
-	for _, x := range a.catalog.clients {
-		clients = append(clients, x)
-	}
+	clients := maps.Clone(a.catalog.clients)
 	a.catalog.mu.Unlock()
-	for _, x := range clients {
-		x.mu.Lock()
-		for _, i := range x.pending {
-			t.add(i)
+	for id, c := range clients {
+		c.mu.Lock()
+		for _, i := range c.pending {
+			x := of(id)
+			x.add(i)
+			x.span(i.first, i.last)
 		}
-		x.mu.Unlock()
+		c.mu.Unlock()
 	}
-	s.Messages, s.Raw, s.Packed, s.Routes = uint64(t.records), uint64(t.raw), uint64(t.stored), uint64(t.routes)
-	s.Lost, s.LostRaw = uint64(t.lost), uint64(t.lostBytes)
-	return s, nil
+	return out, nil
+}
+
+// subjectClient is the client that a subject ends in.
+func subjectClient(s string) (id uint32, ok bool) {
+	n, err := strconv.ParseUint(s[strings.LastIndexByte(s, '.')+1:], 10, 32)
+	return uint32(n), err == nil
 }
 
 // ClientStats is the archive of one client.
@@ -123,4 +168,36 @@ func (a *Archive) ClientStats(ctx context.Context, client uint32) (s ClientStats
 	}
 	s.Blocks, s.Messages, s.Raw, s.Packed = uint64(t.blocks), uint64(t.records), uint64(t.raw), uint64(t.stored)
 	return s, nil
+}
+
+// EachClient sums up what is kept of every client of which there are blocks. It walks the indices once, and once more
+// those of clients with gaps or with blocks that a killed run left.
+func (a *Archive) EachClient(ctx context.Context) (map[uint32]ClientStats, error) {
+	a.storeMu.RLock()
+	st, err := a.store.msgs.Info(ctx, jetstream.WithSubjectFilter(a.store.subject("msg", ">")))
+	a.storeMu.RUnlock()
+	if err != nil {
+		return nil, fmt.Errorf("archive: %w", err)
+	}
+	all, err := a.sums(ctx, st.State.FirstSeq)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[uint32]ClientStats, len(st.State.Subjects))
+	for subject, blocks := range st.State.Subjects {
+		id, ok := subjectClient(subject)
+		if !ok {
+			continue
+		}
+		x := all[id]
+		if x == nil || uint64(x.blocks) < blocks || x.lost > 0 {
+			if out[id], err = a.ClientStats(ctx, id); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		out[id] = ClientStats{From: time.Unix(0, x.from), To: time.Unix(0, x.to), Blocks: uint64(x.blocks), Messages: uint64(x.records),
+			Raw: uint64(x.raw), Packed: uint64(x.stored)}
+	}
+	return out, nil
 }

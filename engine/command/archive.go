@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,9 +74,6 @@ type gapJSON struct {
 // shownGaps is how many gaps of one client text shows; JSON has all.
 const shownGaps = 10
 
-// shownArchived is how many clients `show archive` sums up one by one, the newest: each costs a walk of its index.
-const shownArchived = 100
-
 func showArchive(ctx context.Context, c *call) error {
 	a, err := c.archive()
 	if err != nil {
@@ -111,16 +110,13 @@ func showArchive(ctx context.Context, c *call) error {
 		lost += ", " + formatCount(st.EventsLost, 1) + " events of this run"
 	}
 	rows := []string{fmt.Sprintf("  %6s  %-20s  %-23s  %9s  %9s  %9s", "Client", "Name", "Since", "Records", "Data", "Packed")}
-	ids, err := a.Clients(ctx)
+	each, err := a.EachClient(ctx)
 	if err != nil {
 		return err
 	}
-	further := max(0, len(ids)-shownArchived)
-	for _, id := range ids[further:] {
-		s, err := a.ClientStats(ctx, id)
-		if err != nil {
-			return err
-		}
+	ids := slices.Sorted(maps.Keys(each))
+	for _, id := range ids {
+		s := each[id]
 		name := ""
 		if cl, ok := c.station.Client(id); ok {
 			name = cl.Name()
@@ -137,9 +133,6 @@ func showArchive(ctx context.Context, c *call) error {
 			}
 		}
 		j.Clients = append(j.Clients, x)
-	}
-	if further > 0 {
-		rows = append(rows, fmt.Sprintf("  %s of lower IDs are not listed", plural(further, "client")))
 	}
 	if err := c.out.Document(j); err != nil {
 		return err
