@@ -50,6 +50,7 @@ func newConsoles(t *testing.T, role control.Role, change func(*control.ServerOpt
 			if err != nil {
 				return
 			}
+			_ = conn.(*net.TCPConn).SetWriteBuffer(16 << 10) // a client that does not read is met soon
 			wg.Go(func() {
 				// Why a console ended is told to the console.
 				_ = c.server.Serve(ctx, conn, control.Link{Role: role, Who: conn.RemoteAddr().String(), TCP: true, Token: true})
@@ -106,6 +107,7 @@ func dialTelnet(t *testing.T, c *consoles, cols, rows int, accept map[[2]byte]bo
 	if err != nil {
 		t.Fatal(err)
 	}
+	_ = conn.(*net.TCPConn).SetReadBuffer(16 << 10)
 	x := &telnetClient{Screen: edittest.New(t, cols, rows), conn: conn.(*net.TCPConn), accept: accept, ended: make(chan struct{}), on: map[[2]byte]bool{}}
 	typed := make(chan struct{})
 	go func() {

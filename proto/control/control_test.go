@@ -932,29 +932,30 @@ func TestInteractive(t *testing.T) {
 
 // What the editor has read and not used is the first of the plain lines, also where a sequence of telnet is cut in two.
 func TestPlainGoesOnWithWhatWasRead(t *testing.T) {
-	seen := make(chan string, 4)
+	halves, seen := make(chan string, 1), make(chan string, 1)
 	o := ServerOptions{Console: func(ctx context.Context, conn, _ net.Conn) error {
-		b := make([]byte, 100)
-		n, err := conn.Read(b)
-		if err != nil {
+		want := <-halves
+		b := make([]byte, len(want))
+		if _, err := io.ReadFull(conn, b); err != nil { // in as many portions as it comes
 			return err
 		}
-		seen <- string(b[:n])
 		// A reader is called off and does not take the console for idle.
 		done := make(chan error)
 		go func() {
-			_, err := conn.Read(b)
+			_, err := conn.Read(make([]byte, 1))
 			done <- err
 		}()
 		conn.SetReadDeadline(time.Unix(1, 0))
 		if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) {
 			return fmt.Errorf("reading ended with %w", err)
 		}
+		seen <- string(b)
 		return Plain([]byte("show cl"))
 	}}
 	for _, half := range []string{"\xff", "\xff\xfd", "\xff\xfa\x1f\x00", "\xff\xfa\x1f\x00\xff", "sh", "sh\xff"} {
 		c, _ := open(t, o, Link{Role: RoleView, TCP: true})
 		c.line()
+		halves <- half
 		c.send("terminal interactive\r\n" + half)
 		if got := c.reply(); got != "200 Interactive" {
 			t.Fatalf("%q: %q", half, got)

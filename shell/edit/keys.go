@@ -216,14 +216,15 @@ func (k *keys) Read(p []byte) (int, error) {
 			k.typed = k.typed[1:]
 			k.held = holds(r)
 			return utf8.EncodeRune(p, r), nil
-		case k.ended && len(k.typed) == 0, k.ended && !k.reading:
+		case k.reading && !k.held && k.ended:
+			// Nor does the end of input come before somebody waits for a line: the library would end beside its caller.
 			return 0, io.EOF
 		}
 		k.ready.Wait()
 	}
 }
 
-// Close implements io.Closer.
+// Close implements io.Closer: the next line that is read meets the end of input.
 func (k *keys) Close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -29,12 +29,10 @@ type Readline struct {
 
 	out *lineWriter
 
-	resize  func()        // of the library: takes the new width
-	events  handOff       // lines to show above, for the library's goroutine
-	history int           // lines in the library's history
-	typed   string        // a line given up half typed, for the next ReadLine
-	told    bool          // ReadLine has met the end of input
-	ended   chan struct{} // closed when the library has met the end of input
+	resize  func()  // of the library: takes the new width
+	events  handOff // lines to show above, for the library's goroutine
+	history int     // lines in the library's history
+	typed   string  // a line given up half typed, for the next ReadLine
 
 	// The library's goroutine tells its listener of the key that ended a line
 	// when ReadLine may have begun the next.
@@ -46,6 +44,8 @@ type Readline struct {
 	ending bool // the key being looked at ends the line
 	holds  bool // it is one that holds back those behind it
 	cut    bool // what was typed beyond maxTyped was dropped
+	ended  bool // the library has met the end of input
+	owed   int  // ends of input that the library tells and ReadLine has not heard: Ctrl-D, and the end itself
 }
 
 // maxTyped is how long a line may become, in characters. No station takes one
@@ -82,7 +82,7 @@ func NewReadline(o ReadlineOptions) (*Readline, error) {
 	if o.History == nil {
 		o.History = &History{}
 	}
-	e := &Readline{o: o, keys: newKeys(o.In, o.TypeAhead), out: &lineWriter{w: tmuxWriter{o.Out}}, events: newHandOff(), ended: make(chan struct{})}
+	e := &Readline{o: o, keys: newKeys(o.In, o.TypeAhead), out: &lineWriter{w: tmuxWriter{o.Out}}, events: newHandOff()}
 	lib, err := readline.NewEx(&readline.Config{
 		Stdin: e.keys, Stdout: e.out, Stderr: e.out,
 		AutoComplete:           completer{e},
@@ -154,6 +154,9 @@ func (e *Readline) ReadLine(ctx context.Context, prompt string) (string, error) 
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
+	if e.toldAll() {
+		return "", io.EOF
+	}
 	called := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(called)
@@ -175,12 +178,8 @@ func (e *Readline) ReadLine(ctx context.Context, prompt string) (string, error) 
 	}
 	e.keys.stop()
 	e.out.writeLines(e.events.take())
-	if err != nil {
-		select {
-		case <-e.ended: // whatever else ended the read
-			e.told = true
-		default:
-		}
+	if err == io.EOF {
+		e.heardEnd()
 	}
 	switch {
 	case ctx.Err() != nil && err != nil:
@@ -218,6 +217,30 @@ func (e *Readline) setEnding() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ending = true
+}
+
+// oweEnd notes that the library is about to tell an end of input: of one line, by Ctrl-D, or of all of them.
+func (e *Readline) oweEnd(all bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ended {
+		return
+	}
+	e.ended = all
+	e.owed++
+}
+
+func (e *Readline) heardEnd() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.owed--
+}
+
+// toldAll reports whether the library has met the end of input and every word of it was heard: it would never answer again.
+func (e *Readline) toldAll() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.ended && e.owed == 0
 }
 
 // Remember keeps a line in the history, here and in the file.
@@ -284,18 +307,15 @@ func (e *Readline) Close() error {
 }
 
 // endLibrary lets the library meet the end of its input and takes its word for
-// it, for otherwise its goroutine would wait for somebody to hear it. Nothing it
-// draws meanwhile is seen.
+// it, for otherwise its goroutine would wait for somebody to hear it: closing
+// leaves room for one word alone. Nothing it draws meanwhile is seen.
 func (e *Readline) endLibrary() {
 	e.keys.Close()
-	if e.told {
-		return
-	}
 	e.out.mute()
 	e.begin(context.Background(), "", "")
-	for {
+	for !e.toldAll() {
 		if _, err := e.lib.Readline(); err == io.EOF {
-			return
+			e.heardEnd()
 		}
 	}
 }
@@ -333,11 +353,7 @@ func (e *Readline) filter(r rune) (rune, bool) {
 	e.setHolds(holds(r))
 	switch r {
 	case 0: // the end of input
-		select {
-		case <-e.ended:
-		default:
-			close(e.ended)
-		}
+		e.oweEnd(true)
 		return r, true
 	case runeAsync:
 		if text := e.events.take(); text != nil {
@@ -397,6 +413,7 @@ func (e *Readline) filter(r rune) (rune, bool) {
 		if len(line) > 0 || searching {
 			e.keys.release()
 		} else {
+			e.oweEnd(false)
 			e.setEnding()
 		}
 		return r, true
