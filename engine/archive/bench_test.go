@@ -293,7 +293,7 @@ func BenchmarkDay(b *testing.B) {
 		var times []time.Duration
 		for b.Loop() {
 			t := time.Now()
-			h, err := a.At(bg, 1, Want{Family: bgp.IPv4Unicast, Key: prefixes[rng.IntN(len(prefixes))]}, random())
+			h, err := a.At(bg, 1, Want{Keys: []RouteKey{{bgp.IPv4Unicast, prefixes[rng.IntN(len(prefixes))]}}}, random())
 			if err != nil || len(h.Routes) == 0 || h.Incomplete {
 				b.Fatal(len(h.Routes), h.Incomplete, err)
 			}
@@ -306,7 +306,7 @@ func BenchmarkDay(b *testing.B) {
 	b.Run("history", func(b *testing.B) {
 		n := 0
 		for b.Loop() {
-			if _, err := a.History(bg, 1, Want{Family: bgp.IPv4Unicast, Key: prefixes[rng.IntN(len(prefixes))]}, begin.Add(time.Hour), random(), func(*Change) error { n++; return nil }); err != nil {
+			if _, err := a.History(bg, 1, Want{Keys: []RouteKey{{bgp.IPv4Unicast, prefixes[rng.IntN(len(prefixes))]}}}, begin.Add(time.Hour), random(), func(*Change) error { n++; return nil }); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/gob"
 	"fmt"
 	"maps"
@@ -53,6 +54,10 @@ type table struct {
 	Ports              [2]uint16
 	Tables             []savedTable
 	After              map[int64]int64
+	Told               int64
+	AS                 uint32
+	BGPID              [4]byte
+	Name, Text         string
 }
 
 type savedTable struct {
@@ -66,6 +71,7 @@ type savedTable struct {
 	Keys     []string // path ID and key
 	Which    []int    // of Records
 	Since    []int64
+	Stamps   []int64 // missing in those of an earlier version
 	Sessions []int64
 }
 
@@ -118,7 +124,7 @@ func (a *Archive) Checkpoint(ctx context.Context, client uint32, at time.Time, p
 		if err != nil {
 			return err
 		}
-		if r.incomplete || r.run == 0 {
+		if r.plan.incomplete || r.run == 0 {
 			return fmt.Errorf("archive: no checkpoint of client %d: its messages do not go back to a session's beginning", client)
 		}
 		for _, k := range peers[:n] {
@@ -138,13 +144,14 @@ func (a *Archive) savePeer(client uint32, r *replayer, k PeerKey, at int64) erro
 		t := parts[0]
 		t.State, t.Session, t.UpGen, t.Incarnation = p.state, p.session, p.upGen, p.incarnation
 		t.Sent, t.Received, t.More, t.Local, t.Ports = p.sent, p.received, p.more, p.local, p.ports
+		t.Told, t.AS, t.BGPID, t.Name, t.Text = p.told, p.as, p.bgpid, p.name, p.text
 		for tk, rt := range p.tables {
 			s := savedTable{View: uint8(tk.view), Family: tk.family, AddPath: rt.addPath, Said: rt.said, Votes: rt.votes, Read: rt.read}
 			records := make(map[string]int)
 			full := func() {
 				last := parts[len(parts)-1]
 				last.Tables = append(last.Tables, s)
-				s.Records, s.Keys, s.Which, s.Since, s.Sessions = nil, nil, nil, nil, nil
+				s.Records, s.Keys, s.Which, s.Since, s.Stamps, s.Sessions = nil, nil, nil, nil, nil, nil
 				clear(records)
 			}
 			for id, rr := range rt.routes {
@@ -158,6 +165,7 @@ func (a *Archive) savePeer(client uint32, r *replayer, k PeerKey, at int64) erro
 					s.Records = append(s.Records, rr.record)
 				}
 				s.Keys, s.Which, s.Since, s.Sessions = append(s.Keys, id), append(s.Which, n), append(s.Since, rr.since), append(s.Sessions, rr.gen)
+				s.Stamps = append(s.Stamps, rr.stamp)
 				if len(s.Keys) == partRoutes {
 					full()
 					parts = append(parts, &table{At: at, Run: r.run, Gen: r.gen, Down: r.down, Peer: k})
@@ -274,6 +282,7 @@ func (r *replayer) seed(s *table) {
 		maps.Copy(r.after, s.After)
 		p.state, p.session, p.upGen, p.incarnation = s.State, s.Session, s.UpGen, s.Incarnation
 		p.sent, p.received, p.more, p.local, p.ports = s.Sent, s.Received, s.More, s.Local, s.Ports
+		p.told, p.as, p.bgpid, p.name, p.text = s.Told, s.AS, s.BGPID, s.Name, s.Text
 		p.negotiate()
 	}
 	for _, st := range s.Tables {
@@ -285,11 +294,23 @@ func (r *replayer) seed(s *table) {
 		}
 		t.addPath, t.said, t.votes, t.read, t.seeded = st.AddPath, st.Said, st.Votes, st.Read, true
 		for i, id := range st.Keys {
-			if len(id) < 4 || i >= len(st.Which) || i >= len(st.Since) || i >= len(st.Sessions) || uint(st.Which[i]) >= uint(len(st.Records)) ||
-				r.want.Key != nil && (k.family != r.want.Family || id[4:] != string(r.want.Key)) {
+			if len(id) < 4 || i >= len(st.Which) || i >= len(st.Since) || i >= len(st.Sessions) || uint(st.Which[i]) >= uint(len(st.Records)) {
 				continue
 			}
-			t.routes[id] = replayRoute{st.Records[st.Which[i]], st.Since[i], st.Sessions[i]}
+			record := st.Records[st.Which[i]]
+			if r.keys != nil && !r.keys[k.family][id[4:]] || r.want.Select != nil &&
+				!r.want.Select(k.view, k.family, []byte(id[4:]), binary.BigEndian.Uint32([]byte(id))) ||
+				r.want.Keep != nil && !r.want.Keep(s.Peer, k.family, []byte(record)) {
+				continue
+			}
+			rr := replayRoute{record: record, since: st.Since[i], gen: st.Sessions[i]}
+			if i < len(st.Stamps) {
+				rr.stamp = st.Stamps[i]
+			}
+			if _, ok := t.routes[id]; !ok {
+				r.count++
+			}
+			t.routes[id] = rr
 		}
 	}
 }

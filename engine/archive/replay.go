@@ -2,301 +2,12 @@ package archive
 
 import (
 	"bytes"
-	"cmp"
-	"context"
-	"errors"
 	"slices"
 	"time"
 
 	"bmp/proto/bgp"
 	"bmp/proto/bmp"
 )
-
-// Route is a route as it was held.
-type Route struct {
-	Peer   PeerKey
-	View   bmp.View
-	Family bgp.Family
-	Key    []byte
-	PathID uint32
-	Record []byte // its attributes, as package bgp reads them
-	// Since is the arrival of the message from which on they were so. A search that need not go back to a session before
-	// does not know that they were the same there: then it is that of the first message of this session.
-	Since time.Time
-	Stale bool // of a session before the one that ran, and not announced again
-}
-
-func (r *Route) compare(s *Route) int {
-	return cmp.Or(comparePeers(r.Peer, s.Peer), cmp.Compare(r.View, s.View), cmp.Compare(r.Family.AFI, s.Family.AFI),
-		cmp.Compare(r.Family.SAFI, s.Family.SAFI), bytes.Compare(r.Key, s.Key), cmp.Compare(r.PathID, s.PathID))
-}
-
-func comparePeers(p, q PeerKey) int {
-	return cmp.Or(cmp.Compare(p.Type, q.Type), cmp.Compare(p.Distinguisher, q.Distinguisher), p.Address.Compare(q.Address), bytes.Compare(p.BGPID[:], q.BGPID[:]))
-}
-
-// Held is what a client's tables held at a time.
-type Held struct {
-	Routes []Route // by peer, view, family, key, path ID
-	// Down is since when the client had no session; zero: it had one. Its routes are those it had, and stale.
-	Down time.Time
-	// Incomplete says that the messages do not go back to a session's beginning, nor is there a checkpoint: what was not
-	// said since is missing.
-	Incomplete bool
-	Walked
-}
-
-// Want says which routes are asked for.
-type Want struct {
-	Peers  []PeerKey // none: of all
-	Family bgp.Family
-	Key    []byte // nil: all keys of all families
-
-	noCheckpoint bool
-
-	Progress func(done, all uint64)
-}
-
-// errAgain says that a table was found to be coded otherwise than it was read so far: the replay begins again.
-var errAgain = errors.New("read again")
-
-// At is what a client held of what is wanted at a time: the messages up to it are applied as the session did when they
-// came. A prefix is searched through the index, so that few blocks are read; otherwise the newest checkpoints before the
-// time and all blocks since are.
-//
-// A peer's tables are emptied by its Peer Down, and by a Peer Up of another session of it; routes of an earlier BMP session
-// are stale until announced again, and gone with their table's End-of-RIB or Options.Grace after the next session began. A
-// station that was started anew holds nothing.
-func (a *Archive) At(ctx context.Context, client uint32, want Want, at time.Time) (h Held, err error) {
-	r, w, err := a.replay(ctx, client, want, at, nil)
-	if err != nil {
-		return h, err
-	}
-	if r.run != 0 && r.run != a.run && at.UnixNano() >= a.run && r.down == 0 {
-		r.now = max(r.now, r.gen) // the station was killed, and has held nothing of the client since
-		r.clear()
-	}
-	h = Held{Routes: r.held(at.UnixNano()), Incomplete: r.incomplete, Walked: w}
-	if r.down != 0 {
-		h.Down = time.Unix(0, r.down)
-	}
-	return h, nil
-}
-
-// Action is what happened to a route.
-type Action uint8
-
-// The actions.
-const (
-	Announced Action = iota
-	Withdrawn        // by a message, or with its table
-	Changed          // its attributes
-)
-
-// String is "announce", "withdraw" or "change", as in JSON.
-func (x Action) String() string { return [...]string{"announce", "withdraw", "change"}[x] }
-
-// Change is one change of a route.
-type Change struct {
-	Time   time.Time
-	Action Action
-	Route         // as it is after the change; of one that is gone, as it was
-	Before []byte // Changed: the record before
-}
-
-// History calls f with every change of the wanted routes from a time to a time, in the order of arrival, and returns what
-// was held at from. Routes that go stale are no change; those that are swept are withdrawn, at the time of the
-// End-of-RIB, or when the next message shows that the grace is over.
-func (a *Archive) History(ctx context.Context, client uint32, want Want, from, to time.Time, f func(*Change) error) (h Held, err error) {
-	var start []Route
-	r, w, err := a.replay(ctx, client, want, to, &history{from: from.UnixNano(), f: f, start: &start})
-	if err != nil {
-		return h, err
-	}
-	if !r.history.begun {
-		start = r.held(r.history.from)
-	}
-	return Held{Routes: start, Incomplete: r.incomplete, Walked: w}, nil
-}
-
-// Diff is how routes changed between two answers of At for the same client: announced, withdrawn, changed. Time is that of
-// the change where it is known: Since of what is there after it.
-func Diff(before, after []Route) (out []Change) {
-	for len(before) > 0 || len(after) > 0 {
-		c := 1
-		switch {
-		case len(before) == 0:
-		case len(after) == 0:
-			c = -1
-		default:
-			c = before[0].compare(&after[0])
-		}
-		switch {
-		case c < 0:
-			out = append(out, Change{Action: Withdrawn, Route: before[0]})
-			before = before[1:]
-		case c > 0:
-			out = append(out, Change{Time: after[0].Since, Action: Announced, Route: after[0]})
-			after = after[1:]
-		default:
-			if !bytes.Equal(before[0].Record, after[0].Record) {
-				out = append(out, Change{Time: after[0].Since, Action: Changed, Route: after[0], Before: before[0].Record})
-			}
-			before, after = before[1:], after[1:]
-		}
-	}
-	return out
-}
-
-// errUnseed says that this was so for a table that came from a checkpoint.
-var errUnseed = errors.New("read again without checkpoints")
-
-// plan is what a replay reads.
-type plan struct {
-	blocks     []*info
-	parts      []*tablePart // checkpoints it starts from
-	incomplete bool
-}
-
-// plan finds the blocks that decide about what is wanted at a time; prune leaves out those whose filters say that they do
-// not.
-func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.Time, from int64, prune bool) (p plan, recoded bool, err error) {
-	t := at.UnixNano()
-	base := t
-	if from != 0 && from < base {
-		base = from
-	}
-	var key uint64
-	if want.Key != nil {
-		key = keyHash(want.Family, want.Key)
-	} else {
-		prune = false
-	}
-	var peers []uint16
-	for _, k := range want.Peers {
-		peers = append(peers, k.hash())
-	}
-	// Checkpoints of all peers that are wanted make what is before them unnecessary. A search for a prefix does without,
-	// as long as it finds the beginning of the session.
-	var parts []*tablePart
-	var covered int64
-	if !want.noCheckpoint {
-		if parts, covered, err = a.checkpoints(ctx, client, want, base); err != nil {
-			return p, false, err
-		}
-	}
-	floor := int64(-1 << 63)
-	if len(want.Peers) > 0 && want.Key == nil && parts != nil {
-		p.parts, floor = parts, covered
-	}
-	var run int64 // of the station that holds what is held at base
-	found := false
-	err = a.catalog.back(ctx, client, nil, func(i *info) bool {
-		if i.first > t {
-			return true
-		}
-		if i.first <= base {
-			if run == 0 {
-				run = i.run
-			}
-			if found = i.run != run || i.last < floor; found {
-				return false
-			}
-		}
-		recoded = recoded || i.flags&flagRecoded != 0
-		take := i.state() || !prune || i.filter.has(key)
-		if take && len(peers) > 0 && !i.state() {
-			take = slices.ContainsFunc(peers, i.touches)
-		}
-		if take && i.count > 0 {
-			p.blocks = append(p.blocks, i)
-		}
-		found = i.flags&flagSession != 0 && i.last+int64(a.o.Grace) <= base
-		return !found
-	})
-	slices.Reverse(p.blocks)
-	// The archive ends before the beginning of a session was found: it began there, or what is older is no longer kept.
-	if !found && p.parts == nil && len(p.blocks) > 0 && !a.begins(ctx, client, p.blocks[0]) {
-		p.parts, p.incomplete = parts, parts == nil
-	}
-	return p, recoded, err
-}
-
-// begins says that a block is the first of its client in its run, so that nothing is missing before it.
-func (a *Archive) begins(_ context.Context, _ uint32, i *info) bool { return i.number == 1 }
-
-func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.Time, hist *history) (*replayer, Walked, error) {
-	if err := a.Sync(ctx, client); err != nil && ctx.Err() != nil {
-		return nil, Walked{}, err
-	}
-	from := int64(0)
-	if hist != nil {
-		from = hist.from
-	}
-	p, recoded, err := a.plan(ctx, client, &want, at, from, true)
-	if err == nil && recoded && want.Key != nil {
-		// What was read otherwise when it came may be about the prefix though its block's filter does not know.
-		p, _, err = a.plan(ctx, client, &want, at, from, false)
-	}
-	if err != nil {
-		return nil, Walked{}, err
-	}
-	var saved []*table
-	for _, part := range p.parts {
-		t, err := a.readPart(ctx, part)
-		if err != nil {
-			return nil, Walked{}, err
-		}
-		saved = append(saved, t)
-	}
-	overrides := make(map[formKey]override)
-	for {
-		r := &replayer{
-			a: a, want: &want, at: at.UnixNano(), grace: int64(a.o.Grace), peers: make(map[PeerKey]*replayPeer), after: make(map[int64]int64), overrides: overrides,
-			incomplete: p.incomplete,
-		}
-		if len(want.Peers) > 0 {
-			r.only = make(map[PeerKey]bool)
-			for _, k := range want.Peers {
-				r.only[k] = true
-			}
-		}
-		if hist != nil {
-			c := *hist
-			c.quiet = recoded // find out how everything is coded before anything is told
-			r.history = &c
-		}
-		for _, t := range saved {
-			r.seed(t)
-		}
-		done := uint64(0)
-		last := uint64(0)
-		w, err := a.fetch(ctx, client, p.blocks, func(rec *record, i *info) error {
-			if i.seq != last {
-				last = i.seq
-				if done++; want.Progress != nil && done%64 == 0 {
-					want.Progress(done, uint64(len(p.blocks)))
-				}
-				if done%16 == 0 && ctx.Err() != nil {
-					return ctx.Err()
-				}
-			}
-			return r.apply(rec, i)
-		})
-		switch err {
-		case errAgain:
-			continue
-		case errUnseed:
-			want.noCheckpoint = true
-			return a.replay(ctx, client, want, at, hist)
-		}
-		if err == nil && hist != nil && r.history.quiet {
-			recoded = false
-			continue
-		}
-		return r, w, err
-	}
-}
 
 // replayer applies records as the session did when they came, for what is wanted alone.
 type replayer struct {
@@ -306,16 +17,18 @@ type replayer struct {
 	at    int64
 	grace int64
 
-	run        int64
-	gen        int64           // arrival of the running session's beginning
-	after      map[int64]int64 // the beginning of the session after that of one
-	down       int64           // 0: a session runs
-	now        int64
-	ordinal    uint64
-	peers      map[PeerKey]*replayPeer
-	overrides  map[formKey]override
-	incomplete bool
-	history    *history
+	run       int64
+	gen       int64           // arrival of the running session's beginning
+	after     map[int64]int64 // the beginning of the session after that of one
+	down      int64           // 0: a session runs
+	now       int64
+	ordinal   uint64
+	peers     map[PeerKey]*replayPeer
+	overrides map[formKey]override
+	keys      map[bgp.Family]map[string]bool // nil: all
+	plan      *plan
+	count     int // routes held
+	history   *history
 
 	parser   bmp.Parser
 	update   bgp.Update
@@ -325,6 +38,8 @@ type replayer struct {
 	extra    []byte
 	key      []byte
 	lastRec  string
+	kept     bool  // lastRec is of those that Want.Keep lets through
+	stamp    int64 // the router's, of the record being applied
 }
 
 // formKey is a table between two times at which it was emptied.
@@ -351,6 +66,10 @@ type replayPeer struct {
 	local          [18]byte // address and ports of the Peer Up
 	ports          [2]uint16
 	negotiated     [3]bgp.AddPathSet
+	told           int64 // gen in which routes were announced while it was down
+	as             uint32
+	bgpid          [4]byte
+	name, text     string
 	tables         map[tableKey]*replayTable
 	until          int64 // records up to here are in the checkpoint it comes from
 }
@@ -378,6 +97,7 @@ type replayTable struct {
 type replayRoute struct {
 	record string
 	since  int64
+	stamp  int64 // the router's, 0 for none
 	gen    int64
 }
 
@@ -393,10 +113,10 @@ type history struct {
 
 func (r *replayer) change(t int64, action Action, p PeerKey, k tableKey, id string, rr replayRoute, before string) {
 	h := r.history
-	if h == nil || t < h.from || h.err != nil || h.quiet {
+	if h == nil || t < h.from || t > r.at || h.err != nil || h.quiet {
 		return
 	}
-	c := Change{Time: time.Unix(0, t), Action: action, Route: r.route(p, k, id, rr)}
+	c := Change{Time: time.Unix(0, t), Stamp: stampTime(r.stamp), Action: action, Route: r.route(p, k, id, rr)}
 	if action == Changed {
 		c.Before = []byte(before)
 	}
@@ -406,7 +126,24 @@ func (r *replayer) change(t int64, action Action, p PeerKey, k tableKey, id stri
 func (r *replayer) route(p PeerKey, k tableKey, id string, rr replayRoute) Route {
 	return Route{
 		Peer: p, View: k.view, Family: k.family, Key: []byte(id[4:]), PathID: uint32(id[0])<<24 | uint32(id[1])<<16 | uint32(id[2])<<8 | uint32(id[3]),
-		Record: []byte(rr.record), Since: time.Unix(0, rr.since), Stale: rr.gen != r.gen || r.down != 0,
+		Record: []byte(rr.record), Since: time.Unix(0, rr.since), Router: stampTime(rr.stamp), Stale: rr.gen != r.gen || r.down != 0,
+		AddPath: r.peers[p].tables[k].addPath,
+	}
+}
+
+// stampTime is a router's stamp; 0 is none.
+func stampTime(t int64) time.Time {
+	if t == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, t)
+}
+
+// remove takes a route out of its table.
+func (r *replayer) remove(t *replayTable, id string) {
+	if _, ok := t.routes[id]; ok {
+		delete(t.routes, id)
+		r.count--
 	}
 }
 
@@ -441,7 +178,7 @@ func (r *replayer) expiry(rr replayRoute) int64 {
 }
 
 func (r *replayer) apply(rec *record, i *info) error {
-	if rec.arrival > r.at {
+	if rec.arrival > r.at && i.seq == r.plan.cut {
 		return nil
 	}
 	r.ordinal++
@@ -456,6 +193,7 @@ func (r *replayer) apply(rec *record, i *info) error {
 		}
 		r.run = i.run
 	}
+	r.stamp = 0
 	switch rec.kind {
 	case SessionStart:
 		r.sweep()
@@ -477,11 +215,14 @@ func (r *replayer) apply(rec *record, i *info) error {
 	}
 	p := r.peers[pk]
 	if p == nil {
-		p = &replayPeer{tables: make(map[tableKey]*replayTable)}
+		p = &replayPeer{as: h.AS, bgpid: h.BGPID, tables: make(map[tableKey]*replayTable)}
 		r.peers[pk] = p
 	}
 	if rec.arrival <= p.until {
 		return nil
+	}
+	if h.Sec != 0 {
+		r.stamp = int64(h.Sec)*1e9 + int64(h.Micro)*1e3
 	}
 	switch messageType(rec.raw) {
 	case bmp.RouteMonitoringType:
@@ -501,7 +242,11 @@ func (r *replayer) apply(rec *record, i *info) error {
 		case *bmp.PeerUp:
 			r.peerUp(m, pk, p)
 		case *bmp.PeerDown:
-			r.empty(pk, p)
+			// A router that has just started says of peers that have not come up that they are down, with BGP ID 0.0.0.0
+			// (FRR): no word on the routes of the session before.
+			if p.upGen == r.gen || p.told == r.gen || p.state == peerUnannounced || h.BGPID != [4]byte{} {
+				r.empty(pk, p)
+			}
 			p.session, p.state = r.gen, peerDown
 		}
 	case bmp.StatisticsReportType, bmp.RouteMirroringType:
@@ -540,6 +285,7 @@ func (r *replayer) empty(pk PeerKey, p *replayPeer) {
 		for id, rr := range t.routes {
 			r.change(r.now, Withdrawn, pk, k, id, rr, "")
 		}
+		r.count -= len(t.routes)
 		clear(t.routes)
 		t.votes, t.read, t.seeded = 0, 0, false
 	}
@@ -552,7 +298,7 @@ func (r *replayer) sweep() {
 			for id, rr := range t.routes {
 				if r.expired(rr, r.now) {
 					r.change(r.now, Withdrawn, pk, k, id, rr, "")
-					delete(t.routes, id)
+					r.remove(t, id)
 				}
 			}
 		}
@@ -580,8 +326,13 @@ func (r *replayer) peerUp(m *bmp.PeerUp, pk PeerKey, p *replayPeer) {
 	p.state, p.session, p.upGen = peerUp, r.gen, r.gen
 	p.sent, p.received, p.more = bytes.Clone(m.SentOpen), bytes.Clone(m.ReceivedOpen), nil
 	p.local, p.ports = addressBytes(m), [2]uint16{m.LocalPort, m.RemotePort}
+	p.as, p.bgpid = m.PeerHeader.AS, m.PeerHeader.BGPID
+	p.name, p.text = shortened(m.TableName()), shortened(m.Text())
 	p.negotiate()
 }
+
+// shortened bounds what is kept of a text.
+func shortened(s string) string { return s[:min(len(s), 256)] }
 
 func addressBytes(m *bmp.PeerUp) (b [18]byte) {
 	if a := m.LocalAddress; a.IsValid() {
@@ -665,7 +416,7 @@ func (r *replayer) routes(rec *record, h *bmp.PerPeerHeader, pk PeerKey, p *repl
 		for id, rr := range t.routes {
 			if rr.gen != r.gen {
 				r.change(r.now, Withdrawn, pk, k, id, rr, "")
-				delete(t.routes, id)
+				r.remove(t, id)
 			}
 		}
 	}
@@ -688,7 +439,12 @@ func (r *replayer) routes(rec *record, h *bmp.PerPeerHeader, pk PeerKey, p *repl
 		if !ok {
 			continue
 		}
-		r.section(u, sec, addPath, withdrawAll, pk, k, t)
+		if !sec.Withdraw && !withdrawAll && p.state == peerDown {
+			p.told = r.gen
+		}
+		if err := r.section(u, sec, addPath, withdrawAll, pk, k, t); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -759,12 +515,18 @@ func (r *replayer) form(rec *record, pk PeerKey, p *replayPeer, k tableKey, t *r
 	return !t.addPath, true, nil
 }
 
-func (r *replayer) section(u *bgp.Update, sec *bgp.Section, addPath, withdrawAll bool, pk PeerKey, k tableKey, t *replayTable) {
+func (r *replayer) section(u *bgp.Update, sec *bgp.Section, addPath, withdrawAll bool, pk PeerKey, k tableKey, t *replayTable) error {
+	var keys map[string]bool
+	if r.keys != nil {
+		if keys = r.keys[sec.Family]; keys == nil {
+			return nil
+		}
+	}
 	it := &r.nlri
 	it.Reset(sec.Family, addPath, sec.Withdraw, sec.Field)
 	made := false
 	for it.Next() {
-		if r.want.Key != nil && (sec.Family != r.want.Family || string(it.Key) != string(r.want.Key)) {
+		if keys != nil && !keys[string(it.Key)] || r.want.Select != nil && !r.want.Select(k.view, sec.Family, it.Key, it.PathID) {
 			continue
 		}
 		r.key = append(r.key[:0], byte(it.PathID>>24), byte(it.PathID>>16), byte(it.PathID>>8), byte(it.PathID))
@@ -772,32 +534,42 @@ func (r *replayer) section(u *bgp.Update, sec *bgp.Section, addPath, withdrawAll
 		old, had := t.routes[string(r.key)]
 		if had && r.expired(old, r.now) {
 			r.change(r.expiry(old), Withdrawn, pk, k, string(r.key), old, "")
+			r.remove(t, string(r.key))
 			had = false
 		}
-		if sec.Withdraw || withdrawAll {
+		gone := sec.Withdraw || withdrawAll
+		if !gone {
+			if !made || !bytes.Equal(it.Extra, r.extra) {
+				r.extra = append(r.extra[:0], it.Extra...)
+				r.rec = u.AppendRecord(r.rec[:0], sec.Family, it.Extra)
+				if string(r.rec) != r.lastRec {
+					r.lastRec = string(r.rec)
+				}
+				r.kept = r.want.Keep == nil || r.want.Keep(pk, sec.Family, r.rec)
+				made = true
+			}
+			gone = !r.kept
+		}
+		if gone {
 			if had {
 				r.change(r.now, Withdrawn, pk, k, string(r.key), old, "")
+				r.remove(t, string(r.key))
 			}
-			delete(t.routes, string(r.key))
 			continue
 		}
-		if !made || !bytes.Equal(it.Extra, r.extra) {
-			r.extra = append(r.extra[:0], it.Extra...)
-			r.rec = u.AppendRecord(r.rec[:0], sec.Family, it.Extra)
-			if string(r.rec) != r.lastRec {
-				r.lastRec = string(r.rec)
-			}
-			made = true
-		}
-		now := replayRoute{record: r.lastRec, since: r.now, gen: r.gen}
+		now := replayRoute{record: r.lastRec, since: r.now, stamp: r.stamp, gen: r.gen}
 		switch {
 		case had && old.record == now.record:
-			now.record, now.since = old.record, old.since
+			now.record, now.since, now.stamp = old.record, old.since, old.stamp
 		case had:
 			r.change(r.now, Changed, pk, k, string(r.key), now, old.record)
 		default:
 			r.change(r.now, Announced, pk, k, string(r.key), now, "")
+			if r.count++; r.want.MaxRoutes > 0 && r.count > r.want.MaxRoutes {
+				return ErrTooMany
+			}
 		}
 		t.routes[string(r.key)] = now
 	}
+	return nil
 }

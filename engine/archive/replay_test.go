@@ -41,6 +41,7 @@ type naiveTable struct {
 
 type naivePeer struct {
 	up, session    int // generation of the last Peer Up, and in which it was spoken of
+	told           int // in which it announced while down
 	state          byte
 	opens          [][2]string
 	place          string
@@ -146,7 +147,10 @@ func (n *naive) replay(until time.Time, observe func(i int, ctx bgp.Context)) (h
 				}
 			}
 		case *bmp.PeerDown:
-			wipe(p)
+			// FRR says it of peers that have not come up since it began, which is no word on the routes before.
+			if p.up == gen || p.told == gen || p.state == 0 || h.BGPID != [4]byte{} {
+				wipe(p)
+			}
 			p.state, p.session = 'd', gen
 		default:
 			if !(p.state == 'u' && p.up == gen) && p.session != gen {
@@ -220,6 +224,9 @@ func (n *naive) replay(until time.Time, observe func(i int, ctx bgp.Context)) (h
 						if sec.Withdraw || asWithdraw {
 							delete(t.routes, id)
 							continue
+						}
+						if p.state == 'd' {
+							p.told = g
 						}
 						rec := string(u.AppendRecord(nil, sec.Family, it.Extra))
 						old, ok := t.routes[id]
@@ -389,7 +396,7 @@ func proveAt(t *testing.T, n *naive, rng *rand.Rand, questions int) {
 		}
 		diffHeld(t, fmt.Sprintf("peer %v at %s", some.Peer, at2), heldText(h.Routes), of)
 		all, _ := a.catalog.blocks(bg, 1, func(i *info) bool { return true })
-		h, err = a.At(bg, 1, Want{Family: some.Family, Key: some.Key}, at2)
+		h, err = a.At(bg, 1, Want{Keys: []RouteKey{{some.Family, some.Key}}}, at2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -408,7 +415,7 @@ func proveAt(t *testing.T, n *naive, rng *rand.Rand, questions int) {
 		}
 		state := map[string]string{}
 		var changes []Change
-		h, err = a.History(bg, 1, Want{Family: some.Family, Key: some.Key}, t1, t2, func(c *Change) error {
+		h, err = a.History(bg, 1, Want{Keys: []RouteKey{{some.Family, some.Key}}}, t1, t2, func(c *Change) error {
 			changes = append(changes, *c)
 			return nil
 		})
@@ -432,7 +439,7 @@ func proveAt(t *testing.T, n *naive, rng *rand.Rand, questions int) {
 				delete(state, k)
 			}
 		}
-		h, _ = a.At(bg, 1, Want{Family: some.Family, Key: some.Key}, t2)
+		h, _ = a.At(bg, 1, Want{Keys: []RouteKey{{some.Family, some.Key}}}, t2)
 		end := map[string]string{}
 		for i := range h.Routes {
 			k, v := text(&h.Routes[i])

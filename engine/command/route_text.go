@@ -15,8 +15,8 @@ import (
 type routeJSON struct {
 	Client           uint32            `json:"client"`
 	ClientName       any               `json:"client_name"`
-	PeerID           uint32            `json:"peer_id"`
-	Peer             any               `json:"peer"` // an address; null for Loc-RIB
+	PeerID           any               `json:"peer_id"` // null: a peer of the past that the client does not have any more
+	Peer             any               `json:"peer"`    // an address; null for Loc-RIB
 	RD               any               `json:"rd"`
 	View             string            `json:"view"`
 	Family           string            `json:"family"`
@@ -34,6 +34,38 @@ type routeJSON struct {
 	Attributes       map[string]string `json:"attributes"`
 	Since            any               `json:"since"`
 	Stale            bool              `json:"stale"`
+}
+
+// shownRoute is a route as rows have it, of now or of the past. Key and record are as long-lived as where they came from.
+type shownRoute struct {
+	client, peer uint32 // peer 0: one that the client does not have any more
+	view         bmp.View
+	family       bgp.Family
+	key          []byte
+	pathID       uint32
+	addPath      bool
+	record       []byte
+	since        time.Time
+	stale        bool
+	label        *client.Label // nil: what the peer is called now
+	stamp        time.Time     // the router's, of the message that announced it; zero: none, or not known
+}
+
+// live makes a row of a route of the store.
+func (c *call) live(f bgp.Family, r *rib.Route) shownRoute {
+	o := r.Table.Owner()
+	return shownRoute{
+		client: o.Client, peer: o.Peer, view: bmp.View(o.View), family: f, key: r.Key, pathID: r.PathID, addPath: r.Table.AddPath(),
+		record: r.Record, since: r.Since, stale: r.Stale || c.down(o.Client),
+	}
+}
+
+// labelOf is what the peer of a route is called.
+func (c *call) labelOf(r *shownRoute) *client.Label {
+	if r.label != nil {
+		return r.label
+	}
+	return c.label(r.client, r.peer)
 }
 
 // clientNote is what rows of routes say of a client, looked up once a command.
@@ -119,14 +151,24 @@ func (c *call) routeWriter() *routeWriter {
 func (w *routeWriter) batch(f bgp.Family, routes []rib.Route) error {
 	w.hasAttr = false // records and their numbers are of this batch alone
 	for i := range routes {
-		r := &routes[i]
-		w.routes++
-		w.clients[r.Table.Owner().Client] = true
-		if err := w.c.out.Record(w.record(f, r)); err != nil {
+		r := w.c.live(f, &routes[i])
+		if err := w.write(&r, routes[i].AttrID); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// write writes one route. What is known of the attributes of the one before is used again where attrID is the same, and
+// not 0.
+func (w *routeWriter) write(r *shownRoute, attrID uint32) error {
+	w.routes++
+	w.clients[r.client] = true
+	if !w.hasAttr || attrID == 0 || w.attrID != attrID || w.family != r.family {
+		w.attrID, w.family, w.hasAttr = attrID, r.family, true
+		w.decoded, w.hop, w.path = nil, "", ""
+	}
+	return w.c.out.Record(w.record(r))
 }
 
 // trailer is the line under the routes: 3 routes, 2 clients.
@@ -138,39 +180,33 @@ func (w *routeWriter) trailer(limited bool) error {
 	return w.c.out.Trailer(text)
 }
 
-func (w *routeWriter) record(f bgp.Family, r *rib.Route) filter.Record {
-	if !w.hasAttr || w.attrID != r.AttrID || w.family != f {
-		w.attrID, w.family, w.hasAttr = r.AttrID, f, true
-		w.decoded, w.hop, w.path = nil, "", ""
-	}
+func (w *routeWriter) record(r *shownRoute) filter.Record {
 	var rec filter.Record
 	if w.cells {
 		if w.detail {
-			rec.Lines = w.c.routeLines(f, r, w.attributes(f, r))
+			rec.Lines = w.c.routeLines(r, w.attributes(r))
 		}
-		rec.Cells = w.row(f, r)
+		rec.Cells = w.row(r)
 	}
 	if w.json {
-		rec.JSON = w.c.routeJSON(f, r, w.attributes(f, r))
+		rec.JSON = w.c.routeJSON(r, w.attributes(r))
 	}
 	return rec
 }
 
-func (w *routeWriter) attributes(f bgp.Family, r *rib.Route) *bgp.Attributes {
+func (w *routeWriter) attributes(r *shownRoute) *bgp.Attributes {
 	if w.decoded == nil {
-		a := bgp.Decode(r.Record, f)
+		a := bgp.Decode(r.record, r.family)
 		w.decoded = &a
 	}
 	return w.decoded
 }
 
-func (w *routeWriter) row(f bgp.Family, r *rib.Route) []string {
+func (w *routeWriter) row(r *shownRoute) []string {
 	if w.path == "" {
-		w.hop, w.path = hopText(r.Record), pathText(r.Record)
+		w.hop, w.path = hopText(r.record), pathText(r.record)
 	}
-	o := r.Table.Owner()
-	return []string{w.c.note(o.Client).text, w.c.label(o.Client, o.Peer).Name(), bmp.View(o.View).String(), nlriText(f, r.Key), w.hop, w.path,
-		w.c.routeAge(r)}
+	return []string{w.c.note(r.client).text, w.c.labelOf(r).Name(), r.view.String(), nlriText(r.family, r.key), w.hop, w.path, w.c.routeAge(r)}
 }
 
 // nlriText is a key in a column: prefix, or RD:prefix.
@@ -214,30 +250,30 @@ func originLetter(o byte) string {
 	return "?"
 }
 
-// routeAge is the column of that name.
-func (c *call) routeAge(r *rib.Route) string {
-	age := c.age(r.Since)
-	if c.isStale(r) {
+// routeAge is the column of that name; of the past, how old the route was.
+func (c *call) routeAge(r *shownRoute) string {
+	age := c.age(r.since)
+	if r.stale {
 		age += " stale"
 	}
 	return age
 }
 
-func (c *call) isStale(r *rib.Route) bool { return r.Stale || c.down(r.Table.Owner().Client) }
-
-func (c *call) routeJSON(f bgp.Family, r *rib.Route, a *bgp.Attributes) routeJSON {
-	o := r.Table.Owner()
-	note, label := c.note(o.Client), c.label(o.Client, o.Peer)
-	rd, prefix := bgp.KeyText(f, r.Key)
+func (c *call) routeJSON(r *shownRoute, a *bgp.Attributes) routeJSON {
+	note, label := c.note(r.client), c.labelOf(r)
+	rd, prefix := bgp.KeyText(r.family, r.key)
 	j := routeJSON{
-		Client: o.Client, ClientName: jsonString(note.name), PeerID: o.Peer, Peer: addrJSON(label.Address), RD: jsonString(rd),
-		View: bmp.View(o.View).Key(), Family: f.String(), Prefix: prefix, NextHop: addrJSON(a.NextHop), Origin: jsonString(a.Origin),
+		Client: r.client, ClientName: jsonString(note.name), Peer: addrJSON(label.Address), RD: jsonString(rd),
+		View: r.view.Key(), Family: r.family.String(), Prefix: prefix, NextHop: addrJSON(a.NextHop), Origin: jsonString(a.Origin),
 		ASPath: a.ASPath, MED: a.MED, LocalPref: a.LocalPref, Communities: orEmpty(a.Communities),
 		LargeCommunities: orEmpty(a.LargeCommunities), ExtCommunities: orEmpty(a.ExtCommunities), Labels: orEmpty(a.Labels),
-		Attributes: make(map[string]string, len(a.Others)), Since: c.time(r.Since), Stale: c.isStale(r),
+		Attributes: make(map[string]string, len(a.Others)), Since: c.time(r.since), Stale: r.stale,
 	}
-	if r.Table.AddPath() {
-		j.PathID = r.PathID
+	if r.peer != 0 {
+		j.PeerID = r.peer
+	}
+	if r.addPath {
+		j.PathID = r.pathID
 	}
 	if a.LinkLocal.IsValid() {
 		j.Attributes["link_local"] = a.LinkLocal.String()
@@ -254,24 +290,26 @@ func (c *call) routeJSON(f bgp.Family, r *rib.Route, a *bgp.Attributes) routeJSO
 }
 
 // routeLines is the paragraph of `detail`.
-func (c *call) routeLines(f bgp.Family, r *rib.Route, a *bgp.Attributes) []string {
-	o := r.Table.Owner()
-	label := c.label(o.Client, o.Peer)
-	lines := []string{nlriText(f, r.Key) + ", " + f.String() + ", " + bmp.View(o.View).String()}
+func (c *call) routeLines(r *shownRoute, a *bgp.Attributes) []string {
+	label := c.labelOf(r)
+	lines := []string{nlriText(r.family, r.key) + ", " + r.family.String() + ", " + r.view.String()}
 	add := func(name, text string) {
 		if text != "" {
 			lines = append(lines, "  "+pad(name, 18)+": "+text)
 		}
 	}
-	note := c.note(o.Client)
-	add("client", note.text+" (ID "+strconv.FormatUint(uint64(o.Client), 10)+")")
-	peer := label.Name() + " AS" + strconv.FormatUint(uint64(label.AS), 10) + " (ID " + strconv.FormatUint(uint64(o.Peer), 10) + ")"
+	note := c.note(r.client)
+	add("client", note.text+" (ID "+strconv.FormatUint(uint64(r.client), 10)+")")
+	peer := label.Name() + " AS" + strconv.FormatUint(uint64(label.AS), 10)
+	if r.peer != 0 {
+		peer += " (ID " + strconv.FormatUint(uint64(r.peer), 10) + ")"
+	}
 	if label.Table != "" {
 		peer += " table " + label.Table
 	}
 	add("peer", peer)
-	if r.Table.AddPath() {
-		add("path-id", strconv.FormatUint(uint64(r.PathID), 10))
+	if r.addPath {
+		add("path-id", strconv.FormatUint(uint64(r.pathID), 10))
 	}
 	for _, nt := range a.All() {
 		text := nt.Text
@@ -280,11 +318,14 @@ func (c *call) routeLines(f bgp.Family, r *rib.Route, a *bgp.Attributes) []strin
 		}
 		add(nt.Name, text)
 	}
-	since := c.age(r.Since) + ", since " + r.Since.In(c.Zone).Format(time.RFC3339)
-	if c.isStale(r) {
+	since := c.age(r.since) + ", since " + r.since.In(c.Zone).Format(time.RFC3339)
+	if r.stale {
 		since += ", stale"
 	}
 	add("age", since)
+	if !r.stamp.IsZero() {
+		add("router's time", r.stamp.In(c.Zone).Format(time.RFC3339Nano))
+	}
 	return append(lines, "")
 }
 

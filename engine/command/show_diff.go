@@ -215,7 +215,8 @@ func (d *viewDiff) record(word, action string, r *heldRoute, names, texts []stri
 	}
 	if d.json {
 		a := bgp.Decode(r.Record, r.family)
-		rec.JSON = diffJSON{d.c.time(r.Since), action, jsonNames(names), d.c.routeJSON(r.family, &r.Route, &a)}
+		row := d.c.live(r.family, &r.Route)
+		rec.JSON = diffJSON{d.c.time(r.Since), action, jsonNames(names), d.c.routeJSON(&row, &a)}
 	}
 	return d.c.out.Record(rec)
 }
@@ -300,18 +301,19 @@ func showDiffPrefix(ctx context.Context, c *call) error {
 			}
 			a := bgp.Decode(r.Record, r.family)
 			names, texts := changedAttributes(&common, &a)
+			row := c.live(r.family, &r.Route)
 			var rec filter.Record
 			if w.cells {
 				w.hasAttr = false
 				w.hop, w.path = hopText(r.Record), pathText(r.Record)
-				rec.Cells = append(w.row(r.family, &r.Route), strings.Join(texts, ", "))
+				rec.Cells = append(w.row(&row), strings.Join(texts, ", "))
 			}
 			if w.json {
 				action := "announce"
 				if len(names) > 0 {
 					action = "change"
 				}
-				rec.JSON = diffJSON{c.time(r.Since), action, jsonNames(names), c.routeJSON(r.family, &r.Route, &a)}
+				rec.JSON = diffJSON{c.time(r.Since), action, jsonNames(names), c.routeJSON(&row, &a)}
 			}
 			if err := c.out.Record(rec); err != nil {
 				return err

@@ -1,0 +1,194 @@
+package archive
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"bmp/proto/bgp"
+	"bmp/proto/bmp"
+)
+
+// Route is a route as it was held.
+type Route struct {
+	Peer   PeerKey
+	View   bmp.View
+	Family bgp.Family
+	Key    []byte
+	PathID uint32
+	Record []byte // its attributes, as package bgp reads them
+	// Since is the arrival of the message from which on they were so. A search that need not go back to a session before
+	// does not know that they were the same there: then it is that of the first message of this session.
+	Since time.Time
+	// Router is the router's own stamp on that message; zero: it gave none.
+	Router  time.Time
+	Stale   bool // of a session before the one that ran, and not announced again
+	AddPath bool // path identifiers tell routes of one key apart in its table
+}
+
+func (r *Route) compare(s *Route) int {
+	return cmp.Or(comparePeers(r.Peer, s.Peer), cmp.Compare(r.View, s.View), cmp.Compare(r.Family.AFI, s.Family.AFI),
+		cmp.Compare(r.Family.SAFI, s.Family.SAFI), bytes.Compare(r.Key, s.Key), cmp.Compare(r.PathID, s.PathID))
+}
+
+func comparePeers(p, q PeerKey) int {
+	return cmp.Or(cmp.Compare(p.Type, q.Type), cmp.Compare(p.Distinguisher, q.Distinguisher), p.Address.Compare(q.Address), bytes.Compare(p.BGPID[:], q.BGPID[:]))
+}
+
+// Held is what a client's tables held at a time.
+type Held struct {
+	Routes []Route    // by peer, view, family, key, path ID
+	Peers  []HeldPeer // those that were spoken of, of the wanted ones, in no order
+	// Down is since when the client had no session; zero: it had one. Its routes are those it had, and stale.
+	Down time.Time
+	// Begin is the arrival of the oldest message from which this is known; zero: there is none up to the time.
+	Begin time.Time
+	// Incomplete says that the messages do not go back to a session's beginning, nor is there a checkpoint: what was not
+	// said since is missing.
+	Incomplete bool
+	// SetBack says that the clock was set back over the time asked for, so that it was more than once: this is the last.
+	SetBack bool
+	Walked
+}
+
+// HeldPeer is a peer as its last Peer Up, or the first message that spoke of it, described it.
+type HeldPeer struct {
+	Key   PeerKey
+	AS    uint32
+	BGPID [4]byte
+	Table string // of the Table Name TLV
+	Text  string // of the free text, which names the table on some routers
+}
+
+// RouteKey is a key in its family.
+type RouteKey struct {
+	Family bgp.Family
+	Key    []byte
+}
+
+// Want says which routes are asked for. The zero value wants all.
+type Want struct {
+	Peers []PeerKey  // none: of all
+	Keys  []RouteKey // none: all. What has none of them is not read
+	// Select, if not nil, lets further routes through, those of Keys alone. It must not keep the key.
+	Select func(v bmp.View, f bgp.Family, key []byte, pathID uint32) bool
+	// Keep, if not nil, says of which attributes they are: a route that is announced with others counts as withdrawn.
+	Keep func(peer PeerKey, f bgp.Family, record []byte) bool
+	// MaxRoutes bounds how many are held meanwhile, beyond which ErrTooMany is returned; 0 is no bound.
+	MaxRoutes int
+
+	// Progress, if not nil, is called now and then with the blocks read and how many there are to be read.
+	Progress func(done, all uint64)
+
+	noCheckpoint bool
+}
+
+// ErrTooMany is returned when more routes than Want.MaxRoutes were held.
+var ErrTooMany = errors.New("archive: too many routes")
+
+// At is what a client held of what is wanted at a time: the messages up to it are applied as the session did when they
+// came. A prefix is searched through the index, so that few blocks are read; otherwise the newest checkpoints before the
+// time and all blocks since are.
+//
+// A peer's tables are emptied by its Peer Down, and by a Peer Up of another session of it; routes of an earlier BMP session
+// are stale until announced again, and gone with their table's End-of-RIB or Options.Grace after the next session began. A
+// station that was started anew holds nothing.
+func (a *Archive) At(ctx context.Context, client uint32, want Want, at time.Time) (h Held, err error) {
+	r, w, err := a.replay(ctx, client, want, at, nil)
+	if err != nil {
+		return h, err
+	}
+	if r.run != 0 && r.down == 0 && (r.plan.restarted || r.run != a.run && at.UnixNano() >= a.run) {
+		r.now = max(r.now, r.gen) // the station was killed, and has held nothing of the client since
+		r.clear()
+	}
+	h = r.result(w)
+	h.Routes = r.held(at.UnixNano())
+	return h, nil
+}
+
+// Action is what happened to a route.
+type Action uint8
+
+// The actions.
+const (
+	Announced Action = iota
+	Withdrawn        // by a message, or with its table
+	Changed          // its attributes
+)
+
+// String is "announce", "withdraw" or "change", as in JSON.
+func (x Action) String() string { return [...]string{"announce", "withdraw", "change"}[x] }
+
+// Change is one change of a route.
+type Change struct {
+	Time   time.Time
+	Stamp  time.Time // the router's own on the message that made the change; zero: it gave none, or no message did
+	Action Action
+	Route         // as it is after the change; of one that is gone, as it was
+	Before []byte // Changed: the record before
+}
+
+// History calls f with every change of the wanted routes from a time to a time, both included, in the order of arrival, and
+// returns what was held just before from. The slices of a Change may be kept, not written to. Routes that go stale are no change; those that are swept are withdrawn, at the time of the
+// End-of-RIB, or when the next message shows that the grace is over.
+func (a *Archive) History(ctx context.Context, client uint32, want Want, from, to time.Time, f func(*Change) error) (h Held, err error) {
+	var start []Route
+	r, w, err := a.replay(ctx, client, want, to, &history{from: from.UnixNano(), f: f, start: &start})
+	if err != nil {
+		return h, err
+	}
+	if !r.history.begun {
+		start = r.held(r.history.from)
+	}
+	h = r.result(w)
+	h.Routes = start
+	return h, nil
+}
+
+// result is what is known beside the routes.
+func (r *replayer) result(w Walked) Held {
+	h := Held{Incomplete: r.plan.incomplete, SetBack: r.plan.setBack, Walked: w}
+	h.Gaps = r.plan.gaps
+	if r.plan.begin != 0 {
+		h.Begin = time.Unix(0, r.plan.begin)
+	}
+	if r.down != 0 {
+		h.Down = time.Unix(0, r.down)
+	}
+	for k, p := range r.peers {
+		h.Peers = append(h.Peers, HeldPeer{Key: k, AS: p.as, BGPID: p.bgpid, Table: p.name, Text: p.text})
+	}
+	return h
+}
+
+// Diff is how routes changed between two answers of At for the same client: announced, withdrawn, changed. Time is that of
+// the change where it is known: Since of what is there after it.
+func Diff(before, after []Route) (out []Change) {
+	for len(before) > 0 || len(after) > 0 {
+		c := 1
+		switch {
+		case len(before) == 0:
+		case len(after) == 0:
+			c = -1
+		default:
+			c = before[0].compare(&after[0])
+		}
+		switch {
+		case c < 0:
+			out = append(out, Change{Action: Withdrawn, Route: before[0]})
+			before = before[1:]
+		case c > 0:
+			out = append(out, Change{Time: after[0].Since, Action: Announced, Route: after[0]})
+			after = after[1:]
+		default:
+			if !bytes.Equal(before[0].Record, after[0].Record) {
+				out = append(out, Change{Time: after[0].Since, Action: Changed, Route: after[0], Before: before[0].Record})
+			}
+			before, after = before[1:], after[1:]
+		}
+	}
+	return out
+}

@@ -1,0 +1,207 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"bmp/proto/bgp"
+)
+
+// errAgain says that a table was found to be coded otherwise than it was read so far: the replay begins again.
+var errAgain = errors.New("read again")
+
+// errUnseed says that this was so for a table that came from a checkpoint.
+var errUnseed = errors.New("read again without checkpoints")
+
+// plan is what a replay reads.
+type plan struct {
+	blocks     []*info
+	parts      []*tablePart // checkpoints it starts from
+	incomplete bool
+	recoded    bool   // some of what was read otherwise when it came may be in blocks whose filters do not tell
+	cut        uint64 // the block in which the time asked for lies: of blocks before it, everything came before
+	begin      int64  // arrival of the oldest record that it goes back to
+	setBack    bool   // the clock was set back over the time asked for
+	restarted  bool   // the station was started anew after the run that plan reads of, before the time asked for
+	gaps       []Gap
+}
+
+// maxPlanGaps bounds the gaps that an answer names.
+const maxPlanGaps = 1000
+
+// plan finds the blocks that decide about what is wanted at a time; prune leaves out those whose filters say that they do
+// not. The order of blocks is that of arrival, whatever their times say: of a time that was passed twice, because the
+// clock was set back, the last pass is meant.
+func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.Time, from int64, prune bool) (p plan, err error) {
+	t := at.UnixNano()
+	base := t
+	if from != 0 && from < base {
+		base = from
+	}
+	var keys []uint64
+	for _, k := range want.Keys {
+		keys = append(keys, keyHash(k.Family, k.Key))
+	}
+	prune = prune && len(keys) > 0
+	var peers []uint16
+	for _, k := range want.Peers {
+		peers = append(peers, k.hash())
+	}
+	// Checkpoints of all peers that are wanted make what is before them unnecessary. A search for a prefix does without,
+	// as long as it finds the beginning of the session.
+	var parts []*tablePart
+	var covered int64
+	if !want.noCheckpoint {
+		if parts, covered, err = a.checkpoints(ctx, client, want, base); err != nil {
+			return p, err
+		}
+	}
+	floor := int64(-1 << 63)
+	if len(want.Peers) > 0 && len(want.Keys) == 0 && parts != nil {
+		p.parts, floor = parts, covered
+	}
+	var run int64 // of the station that holds what is held at base
+	var nextRun int64
+	found, back := false, false
+	err = a.catalog.back(ctx, client, nil, func(i *info) bool {
+		if p.cut == 0 && i.first > t {
+			nextRun = i.run
+			return true
+		}
+		if p.cut == 0 {
+			p.cut = i.seq
+			p.restarted = nextRun != 0 && nextRun != i.run && nextRun <= t
+		}
+		p.setBack = p.setBack || i.last > t && i.seq != p.cut
+		if i.first <= base || run != 0 {
+			if run == 0 {
+				run = i.run
+			}
+			if found = i.run != run || i.last < floor; found {
+				return false
+			}
+		}
+		p.begin = i.first
+		if g := i.gap; g != nil && len(p.gaps) < maxPlanGaps {
+			p.gaps = append(p.gaps, *g)
+		}
+		p.recoded = p.recoded || i.flags&flagRecoded != 0
+		back = back || i.flags&flagBack != 0
+		take := i.state() || !prune
+		for n := 0; n < len(keys) && !take; n++ {
+			take = i.filter.has(keys[n])
+		}
+		if take && len(peers) > 0 && !i.state() {
+			take = slices.ContainsFunc(peers, i.touches)
+		}
+		if take && i.count > 0 {
+			p.blocks = append(p.blocks, i)
+		}
+		found = i.flags&flagSession != 0 && i.last+int64(a.o.Grace) <= base
+		return !found
+	})
+	slices.Reverse(p.blocks)
+	slices.Reverse(p.gaps)
+	if err == nil && back && floor != -1<<63 {
+		// What came before a checkpoint is known by its time, and that is of no use here.
+		again := *want
+		again.noCheckpoint = true
+		return a.plan(ctx, client, &again, at, from, prune)
+	}
+	// The archive ends before the beginning of a session was found: it began there, or what is older is no longer kept.
+	if !found && p.parts == nil && len(p.blocks) > 0 && !a.begins(ctx, client, p.blocks[0]) {
+		p.parts, p.incomplete = parts, parts == nil
+	}
+	if p.parts != nil && p.begin > covered {
+		p.begin = covered
+	}
+	return p, err
+}
+
+// begins says that a block is the first of its client in its run, so that nothing is missing before it.
+func (a *Archive) begins(_ context.Context, _ uint32, i *info) bool { return i.number == 1 }
+
+func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.Time, hist *history) (*replayer, Walked, error) {
+	if err := a.Sync(ctx, client); err != nil && ctx.Err() != nil {
+		return nil, Walked{}, err
+	}
+	from := int64(0)
+	if hist != nil {
+		from = hist.from
+	}
+	p, err := a.plan(ctx, client, &want, at, from, true)
+	if err == nil && p.recoded && len(want.Keys) > 0 {
+		// What was read otherwise when it came may be about the prefix though its block's filter does not know.
+		p, err = a.plan(ctx, client, &want, at, from, false)
+	}
+	if err != nil {
+		return nil, Walked{}, err
+	}
+	recoded := p.recoded
+	var saved []*table
+	for _, part := range p.parts {
+		t, err := a.readPart(ctx, part)
+		if err != nil {
+			return nil, Walked{}, err
+		}
+		saved = append(saved, t)
+	}
+	overrides := make(map[formKey]override)
+	for {
+		r := &replayer{
+			a: a, want: &want, at: at.UnixNano(), grace: int64(a.o.Grace), peers: make(map[PeerKey]*replayPeer), after: make(map[int64]int64), overrides: overrides,
+			plan: &p,
+		}
+		for _, k := range want.Keys {
+			if r.keys == nil {
+				r.keys = make(map[bgp.Family]map[string]bool)
+			}
+			if r.keys[k.Family] == nil {
+				r.keys[k.Family] = make(map[string]bool)
+			}
+			r.keys[k.Family][string(k.Key)] = true
+		}
+		if len(want.Peers) > 0 {
+			r.only = make(map[PeerKey]bool)
+			for _, k := range want.Peers {
+				r.only[k] = true
+			}
+		}
+		if hist != nil {
+			c := *hist
+			c.quiet = recoded // find out how everything is coded before anything is told
+			r.history = &c
+		}
+		for _, t := range saved {
+			r.seed(t)
+		}
+		done := uint64(0)
+		last := uint64(0)
+		w, err := a.fetch(ctx, client, p.blocks, func(rec *record, i *info) error {
+			if i.seq != last {
+				last = i.seq
+				if done++; want.Progress != nil && done%64 == 0 {
+					want.Progress(done, uint64(len(p.blocks)))
+				}
+				if done%16 == 0 && ctx.Err() != nil {
+					return ctx.Err()
+				}
+			}
+			return r.apply(rec, i)
+		})
+		switch err {
+		case errAgain:
+			continue
+		case errUnseed:
+			want.noCheckpoint = true
+			return a.replay(ctx, client, want, at, hist)
+		}
+		if err == nil && hist != nil && r.history.quiet {
+			recoded = false
+			continue
+		}
+		return r, w, err
+	}
+}
