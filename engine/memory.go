@@ -1,166 +1,205 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"math"
-	"os"
 	"runtime/debug"
-	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	"bmp/engine/client"
+	"bmp/engine/rib"
 )
-
-// residentBytes is how much memory the process has, by the kernel's word; 0 where it does not say.
-func residentBytes() int64 {
-	text, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(text))
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, _ := strconv.ParseInt(fields[1], 10, 64)
-	return pages * int64(os.Getpagesize())
-}
-
-// machineMemory is the memory of the machine, or of the process's cgroup if that is less.
-func machineMemory() int64 {
-	total := int64(math.MaxInt64)
-	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
-		for line := range strings.SplitSeq(string(text), "\n") {
-			if f := strings.Fields(line); len(f) >= 2 && f[0] == "MemTotal:" {
-				if kib, err := strconv.ParseInt(f[1], 10, 64); err == nil {
-					total = kib << 10
-				}
-			}
-		}
-	}
-	for _, path := range cgroupLimits() {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 {
-			total = min(total, n)
-		}
-	}
-	return total
-}
-
-// cgroupLimits names the files that may hold a limit: of version 2 for the process's cgroup and all above it, of
-// version 1 for its own.
-func cgroupLimits() (paths []string) {
-	text, _ := os.ReadFile("/proc/self/cgroup")
-	for line := range strings.SplitSeq(string(text), "\n") {
-		f := strings.SplitN(line, ":", 3)
-		if len(f) != 3 {
-			continue
-		}
-		switch {
-		case f[0] == "0" && f[1] == "":
-			for dir := f[2]; ; dir = dir[:strings.LastIndexByte(dir, '/')] {
-				paths = append(paths, "/sys/fs/cgroup"+strings.TrimSuffix(dir, "/")+"/memory.max")
-				if strings.LastIndexByte(dir, '/') < 0 || dir == "/" {
-					break
-				}
-			}
-		case strings.Contains(f[1], "memory"):
-			paths = append(paths, "/sys/fs/cgroup/memory"+f[2]+"/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-		}
-	}
-	return paths
-}
 
 // Shares of the memory limit, in percent.
 const (
+	watchAt  = 80 // growth is counted from here on, and the collector of garbage told to use what is left with care
 	refuseAt = 90 // new clients are refused
 	acceptAt = 85 // and taken again
 	closeAt  = 100
 )
 
-// memoryGuard keeps the station below its limit. Of the janitor alone, but for what is in atomics of the Station.
+const (
+	// memoryWatch is how often the memory is looked at between two rounds of the janitor: tables come in with 100 MB a
+	// second and more, which must not go by unseen for long.
+	memoryWatch = 100 * time.Millisecond
+	// settleAfterClose is how long memory may take to come free after a client was closed, before another one is.
+	settleAfterClose = 10 * time.Second
+	// releaseEvery is how often memory that is free is given back to the system where all that is resident is too much.
+	releaseEvery = 5 * time.Second
+	// heapRoom is the least that the Go heap may grow by beyond what lives in it.
+	heapRoom = 32 << 20
+)
+
+// memoryGuard keeps the process below its limit. Of the janitor alone, but for what is in atomics of the Station.
+//
+// It judges the whole process: what is resident, less what the route store and the Go heap hold free for reuse. The
+// limit is Options.MemoryLimit, or less where the machine, a cgroup or a resource limit has no more to give.
 type memoryGuard struct {
-	routes map[uint32]int // of each client when memory got short; nil before
-	closed time.Time      // when a client was closed last
-	floor  int64          // what was used then
+	weights  map[uint32]int64 // bytes of each client when memory got short; nil before
+	closed   time.Time        // when a client was closed last
+	floor    int64            // what was used then
+	released time.Time        // when free memory was given back last
+	heap     int64            // limit given to the runtime; 0: none
+	reclaims sync.WaitGroup
 }
 
-// settleAfterClose is how long memory may take to come free after a client was closed, before another one is.
-const settleAfterClose = 10 * time.Second
+// memoryUse is one look at the memory.
+type memoryUse struct {
+	resident int64
+	used     int64 // of it, less what is free for reuse
+	limit    int64
+	by       string // what makes the limit less than Options.MemoryLimit; empty: nothing does
+}
 
-// memoryWatch is how often the memory is looked at between two rounds of the janitor: tables come in with 100 MB a second
-// and more, which must not go by unseen for long.
-const memoryWatch = 100 * time.Millisecond
+func (u memoryUse) at(percent int64) bool { return u.used >= u.limit/100*percent }
+
+// String says it as console lines do.
+func (u memoryUse) String() string {
+	text := fmt.Sprintf("Memory %s of %s in use", size(u.used), size(u.limit))
+	if u.by != "" {
+		text += " (" + u.by + " has no more)"
+	}
+	return text
+}
+
+// lookAtMemory asks everybody who knows.
+func (s *Station) lookAtMemory() memoryUse {
+	u := memoryUse{resident: s.options.memory(), limit: s.options.MemoryLimit}
+	u.used = max(0, u.resident-s.store.Stats().FreeBytes-readHeap().free)
+	// What is resident and free is as good as what the system has.
+	if left, by := s.options.memoryLeft(); left < u.limit-u.resident {
+		u.limit, u.by = max(1<<20, u.resident+left), by
+	}
+	return u
+}
 
 // watchMemory has the memory guarded at once where there is little left.
 func (s *Station) watchMemory(now time.Time) {
-	if limit := s.options.MemoryLimit; limit >= 0 && s.options.memory() >= limit/100*(refuseAt-10) {
+	if limit := s.options.MemoryLimit; limit >= 0 && (s.guard.weights != nil || s.options.memory() >= limit/100*watchAt) {
 		s.guardMemory(now)
 	}
 }
 
 // guardMemory refuses new clients at refuseAt percent of the limit, and at closeAt closes the client that grew most.
 func (s *Station) guardMemory(now time.Time) {
-	limit := s.options.MemoryLimit
-	if limit < 0 {
+	if s.options.MemoryLimit < 0 {
 		return
 	}
 	g := &s.guard
-	used := s.used()
-	s.memoryUsed.Store(used)
+	u := s.lookAtMemory()
+	s.memoryLimit.Store(u.limit)
+	switch {
+	case !u.at(watchAt):
+		g.weights = nil
+	case g.weights == nil:
+		g.weights = make(map[uint32]int64)
+		for id, w := range s.weights() {
+			g.weights[id] = w.bytes
+		}
+	}
 	switch refusing := s.refusing.Load(); {
-	case !refusing && used >= limit/100*refuseAt:
+	case !refusing && u.at(refuseAt):
 		s.refusing.Store(true)
-		s.say("Memory %s of %s in use: new clients are refused", size(used), size(limit))
-	case refusing && used < limit/100*acceptAt:
+		s.say("%v: new clients are refused", u)
+	case refusing && !u.at(acceptAt):
 		s.refusing.Store(false)
-		s.say("Memory %s of %s in use: new clients are taken again", size(used), size(limit))
+		s.say("%v: new clients are taken again", u)
 	}
-	if used < limit/100*(refuseAt-10) {
-		g.routes = nil
+	s.limitHeap(u)
+	if u.resident >= u.limit && now.Sub(g.released) >= releaseEvery {
+		g.released = now
+		debug.FreeOSMemory()
+	}
+	if !u.at(closeAt) || now.Sub(g.closed) < settleAfterClose && u.used < g.floor+u.limit/50 {
 		return
 	}
-	// Growth is counted from here on, so that it is known who did it when the limit is reached. Where nobody has grown
-	// the client with the most routes counts.
-	first := g.routes == nil
-	if first {
-		g.routes = make(map[uint32]int)
-	}
-	var worst *client.Client
-	most, mostRoutes := -1, -1
-	for _, c := range s.Clients() {
-		t := c.Totals()
-		if !t.Up && t.Routes == 0 {
-			continue
-		}
-		if first {
-			g.routes[c.ID()] = t.Routes
-		}
-		growth := max(0, t.Routes-g.routes[c.ID()])
-		if growth > most || growth == most && t.Routes > mostRoutes {
-			worst, most, mostRoutes = c, growth, t.Routes
+	var worst weight
+	for id, w := range s.weights() {
+		w.growth = max(0, w.bytes-g.weights[id])
+		if worst.client == nil || w.growth > worst.growth || w.growth == worst.growth && w.bytes > worst.bytes {
+			worst = w
 		}
 	}
-	if used < limit/100*closeAt || worst == nil {
+	if worst.client == nil {
 		return
 	}
-	if now.Sub(g.closed) < settleAfterClose && used < g.floor+limit/50 {
-		return
-	}
-	g.closed, g.floor = now, used
-	reason := fmt.Sprintf("memory limit of %s reached, and this client grew most", size(limit))
-	s.say("Memory %s of %s in use: closing client %d, which grew most, and dropping its %d routes", size(used), size(limit), worst.ID(), mostRoutes)
-	delete(g.routes, worst.ID())
-	worst.DropForMemory(reason)
-	debug.FreeOSMemory()
+	g.closed, g.floor = now, u.used
+	s.closedForMemory.Add(1)
+	s.say("%v: closing client %d, which grew most, and dropping its %d routes", u, worst.client.ID(), worst.routes)
+	delete(g.weights, worst.client.ID())
+	worst.client.DropForMemory(fmt.Sprintf("memory limit of %s reached, and this client grew most", size(u.limit)))
+	s.reclaim(worst.client)
 }
 
-// used is the memory in use: resident, less what the route store holds free for reuse.
-func (s *Station) used() int64 {
-	return s.options.memory() - s.store.Stats().FreeBytes
+// weight is what a client takes.
+type weight struct {
+	client *client.Client
+	routes int
+	bytes  int64 // of its routes, their attributes, and what else is kept of it
+	growth int64
+}
+
+// weights are those of all clients that hold something. It costs about 2 ns for each route there is.
+func (s *Station) weights() map[uint32]weight {
+	all := make(map[uint32]weight)
+	scale := s.store.NewScale()
+	var tables []*rib.Table
+	for _, c := range s.Clients() {
+		w := weight{client: c}
+		tables, w.bytes = c.Holds(tables[:0])
+		for _, t := range tables {
+			w.routes += t.Len()
+		}
+		if !c.Up() && w.routes == 0 {
+			continue
+		}
+		w.bytes += scale.Weigh(tables)
+		all[c.ID()] = w
+	}
+	return all
+}
+
+// reclaim gets the memory back of a client that was closed: it sweeps, as soon as its session has ended, instead of
+// waiting until others have changed enough.
+func (s *Station) reclaim(c *client.Client) {
+	x := c.Session()
+	s.guard.reclaims.Go(func() {
+		if x != nil {
+			<-x.Done()
+		}
+		s.store.Sweep(context.Background()) // its only error is of the context
+		debug.FreeOSMemory()
+	})
+}
+
+// limitHeap has the collector keep the Go heap within what the limit leaves to it, where that is little. Elsewhere it is
+// left alone: it works the less the more there is.
+func (s *Station) limitHeap(u memoryUse) {
+	limit := int64(0)
+	if u.at(watchAt) || u.resident >= u.limit/100*watchAt {
+		h := readHeap()
+		limit = max(u.limit/100*95-(u.resident-h.resident), h.live+h.live/4+heapRoom)
+	}
+	g := &s.guard
+	if limit == g.heap || limit > 0 && g.heap > 0 && limit > g.heap-g.heap/16 && limit < g.heap+g.heap/16 {
+		return
+	}
+	g.heap = limit
+	if limit == 0 {
+		debug.SetMemoryLimit(s.heapLimit)
+		return
+	}
+	debug.SetMemoryLimit(min(limit, s.heapLimit))
+}
+
+// heapLimit is what the environment wants of the runtime (GOMEMLIMIT).
+func heapLimit() int64 {
+	if n := debug.SetMemoryLimit(-1); n > 0 {
+		return n
+	}
+	return math.MaxInt64
 }
 
 // size writes bytes for people.

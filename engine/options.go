@@ -30,7 +30,8 @@ type Options struct {
 	// Console runs a line editor on a telnet connection; ctl is a console of the station with the connection's role.
 	Console func(ctx context.Context, conn, ctl net.Conn) error
 
-	// MemoryLimit in bytes: 0 is 75 % of the machine or cgroup, negative is none.
+	// MemoryLimit of the process in bytes: 0 is 75 % of the machine or cgroup, negative is none. New clients are refused near
+	// it, and where that is not enough the client that grows most is closed.
 	MemoryLimit int64
 	MaxMessage  int           // longest BMP message, bytes; 0: 1 MiB
 	Retention   time.Duration // how long a down client's routes are kept; 0: 1 h
@@ -43,8 +44,9 @@ type Options struct {
 	Archive    *archive.Options
 	RingBudget int64 // bytes of messages kept of all clients; 0: 256 MiB
 
-	janitor time.Duration // interval; 0: 1 s
-	memory  func() int64  // resident bytes, for tests; nil: the kernel's word
+	janitor    time.Duration                  // interval; 0: 1 s
+	memory     func() int64                   // resident bytes, for tests; nil: the kernel's word
+	memoryLeft func() (left int64, by string) // what more there is, for tests; nil: the kernel's word
 }
 
 func (o Options) withDefaults() Options {
@@ -61,6 +63,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.memory == nil {
 		o.memory = residentBytes
+	}
+	if o.memoryLeft == nil {
+		o.memoryLeft = memoryLeft
 	}
 	if o.MemoryLimit == 0 {
 		o.MemoryLimit = machineMemory() / 4 * 3

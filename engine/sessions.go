@@ -127,6 +127,7 @@ func (s *Station) attach(h client.Hello) (*client.Client, error) {
 		}
 		if s.refusing.Load() {
 			s.mu.Unlock()
+			s.refusedSessions.Add(1)
 			return nil, fmt.Errorf("refused: the memory limit is near")
 		}
 		id, err := s.state.NewID(ident)

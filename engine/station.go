@@ -42,11 +42,14 @@ type Station struct {
 	retire   sync.Once
 	retired  int // clients that Retire closed
 
-	memoryUsed atomic.Int64
-	refusing   atomic.Bool // new clients, for want of memory
-	retention  atomic.Int64
-	unreadable atomic.Uint64 // connections that ended before a first whole message
-	guard      memoryGuard
+	memoryLimit     atomic.Int64  // as it was judged by last
+	refusing        atomic.Bool   // new clients, for want of memory
+	refusedSessions atomic.Uint64 // that were refused so
+	closedForMemory atomic.Uint64 // clients
+	heapLimit       int64         // of the runtime, where the guard wants none
+	retention       atomic.Int64
+	unreadable      atomic.Uint64 // connections that ended before a first whole message
+	guard           memoryGuard
 
 	mu        sync.Mutex
 	port      uint16
@@ -71,7 +74,7 @@ func New(o Options) (*Station, error) {
 	s := &Station{
 		options: o, started: now, state: state, store: rib.New(ribOptions), bus: event.NewBus(),
 		waiting: listen.NewWaiting(o.HalfOpen), stop: make(chan string, 1),
-		clients: make(map[uint32]*client.Client), running: make(map[*client.Session]struct{}),
+		clients: make(map[uint32]*client.Client), running: make(map[*client.Session]struct{}), heapLimit: heapLimit(),
 	}
 	s.budget.Limit = o.RingBudget
 	s.retention.Store(int64(o.Retention))
@@ -82,7 +85,7 @@ func New(o Options) (*Station, error) {
 	for id, ident := range known {
 		s.clients[id] = client.New(&s.env, id, ident, now)
 	}
-	s.memoryUsed.Store(s.options.memory())
+	s.memoryLimit.Store(s.options.MemoryLimit)
 	return s, nil
 }
 
@@ -156,6 +159,7 @@ func (s *Station) Run(ctx context.Context) (closed int, err error) {
 		}
 	}
 	closed, err = s.Retire(reason)
+	s.guard.reclaims.Wait()
 	if c := s.control.Load(); c != nil {
 		err = errors.Join(err, c.Close())
 	}

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bmp/engine/archive"
 	"bmp/engine/client"
 	"bmp/engine/event"
 )
@@ -21,13 +22,16 @@ type Summary struct {
 	Peers         int // up, of connected clients
 	Messages      uint64
 	Bytes         uint64
-	MemoryBytes   int64 // resident
-	MemoryLimit   int64 // 0: none
-	Refusing      bool  // new clients, because memory is near its limit
+	MemoryBytes   int64  // resident
+	MemoryLimit   int64  // as it is judged by: less than the option's where the system has no more; 0: none
+	Refusing      bool   // new clients, because memory is near its limit
+	TurnedAway    uint64 // sessions that were refused so, since the start
+	ClosedFor     uint64 // clients closed because memory had reached its limit
 	Routes        int64
 	Prefixes      int64
 	AttributeSets int64
 	Refused       int64 // routes refused for want of memory
+	Throttled     int64 // batches of routes that waited for old attributes to be freed
 	Tables        int
 	Fallbacks     []string // what the store could not have, and does instead
 	Events        uint64
@@ -36,6 +40,8 @@ type Summary struct {
 	ReadLag       time.Duration // longest time that a session has been working on what it read last
 	QueueBytes    int64         // received by the kernel and not read yet, all sessions
 	RingBytes     int64         // messages kept
+
+	Archive *archive.Load // what the archive has not stored yet, and what it lost; nil: there is none
 }
 
 // Summary sums up. It costs some microseconds per client.
@@ -44,9 +50,14 @@ func (s *Station) Summary() Summary {
 	st := s.store.Stats()
 	sum := Summary{
 		Port: s.Port(), Name: s.name, PID: s.PID(), Version: s.options.Version, Uptime: now.Sub(s.started),
-		MemoryBytes: s.options.memory(), MemoryLimit: max(0, s.options.MemoryLimit), Refusing: s.refusing.Load(),
-		Routes: st.Routes, Prefixes: st.Prefixes, AttributeSets: st.AttributeSets, Refused: st.Refused, Tables: st.Tables,
+		MemoryBytes: s.options.memory(), MemoryLimit: max(0, s.memoryLimit.Load()), Refusing: s.refusing.Load(),
+		TurnedAway: s.refusedSessions.Load(), ClosedFor: s.closedForMemory.Load(),
+		Routes: st.Routes, Prefixes: st.Prefixes, AttributeSets: st.AttributeSets, Refused: st.Refused, Throttled: st.Throttled, Tables: st.Tables,
 		Fallbacks: st.Fallbacks, HalfOpen: s.waiting.Len(), Unreadable: s.unreadable.Load(), RingBytes: s.budget.Used(),
+	}
+	if a := s.Archive(); a != nil {
+		load := a.Load()
+		sum.Archive = &load
 	}
 	s.mu.Lock()
 	sessions := make([]*client.Session, 0, len(s.running))

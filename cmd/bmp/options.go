@@ -35,7 +35,7 @@ type invocation struct {
 	stateDir    string   // -d
 	netns       string   // -n
 	addr        string   // -a
-	memory      int64    // -m, bytes; 0 is no limit
+	memory      int64    // -m, bytes; 0 is 75 % of what there is
 	config      string   // -c
 	name        string   // --name
 	noLoopback  bool     // --no-loopback

@@ -290,7 +290,11 @@ var scrubs = []struct {
 	{regexp.MustCompile(`(?m)(Total memory usage +: )\S.*$`), "${1}MEMORY"},
 	{regexp.MustCompile(`(?m)(Attribute sets +: )\d+$`), "${1}SETS"},
 	{regexp.MustCompile(`(?m)(Read lag +: )\S.*$`), "${1}LAG"},
+	{regexp.MustCompile(`(?m)(Read queue +: )\S.*$`), "${1}QUEUE"},
+	{regexp.MustCompile(`(?m)(Memory limit +: )\S.*$`), "${1}LIMIT"},
+	{regexp.MustCompile(`(?m)(Route store +: )\S.*$`), "${1}STORE"},
 	{regexp.MustCompile(`(?m)(Archive +: )\S.*$`), "${1}ARCHIVE"},
+	{regexp.MustCompile(`(?m)(Archive queue +: )\S.*$`), "${1}QUEUE"},
 }
 
 func scrub(ts *testscript.TestScript, text string) string {

@@ -12,7 +12,7 @@ Station:
     -d DIR        state folder
     -n NETNS      network namespace of every -s without its own
     -a ADDR       address of every -s without its own
-    -m SIZE       memory limit, like 4GB
+    -m SIZE       memory limit of the process, like 4GB (default 75 % of the machine or cgroup)
     -c CONFIG     station commands to begin with, one per line (SIGHUP reads it again)
     --name NAME   name of the station (default HOST-PORT)
     --no-loopback no control port on 127.0.0.1 and ::1

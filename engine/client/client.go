@@ -397,6 +397,24 @@ func (c *Client) zeroCounters() {
 	c.eachTable(func(_ *peer, t *table) { t.announced, t.withdrawn = 0, 0 })
 }
 
+// What is kept of a peer and of a table besides what is counted, about.
+const (
+	peerBytes  = 1500
+	tableBytes = 450
+)
+
+// Holds appends the tables of the client's routes, and says about how many bytes everything else takes that is kept of it.
+func (c *Client) Holds(tables []*rib.Table) (_ []*rib.Table, bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.eachTable(func(_ *peer, t *table) { tables = append(tables, t.rib) })
+	bytes = c.ring.size.Load() + int64(c.openBytes) + int64(c.malformed.bytes) + int64(len(c.byID))*peerBytes + int64(len(tables))*tableBytes
+	return tables, bytes
+}
+
+// Up says whether there is a session. It never waits for it.
+func (c *Client) Up() bool { return c.up.Load() }
+
 // DropForMemory closes the session and drops its routes at once, because the station has no memory left for them.
 func (c *Client) DropForMemory(reason string) bool {
 	c.mu.Lock()

@@ -117,7 +117,12 @@ func TestShowArchive(t *testing.T) {
 		}
 	}
 	text, _ = ts.typed("show summary")
-	hasLines(t, text, "Archive : KB, 0d 00h 00m")
+	hasLines(t, text, "Archive : KB, 0d 00h 00m", "Archive queue : 0B of 64.00MB", "Archive gaps : none")
+	loaded, _ := at(t, ts.asked("show summary | json"), 0, "archive").(map[string]any)
+	if len(loaded) != len(keys("queued_bytes, queue_limit_bytes, gaps, open_gaps, messages_lost, bytes_lost, events_lost, failing")) ||
+		loaded["queue_limit_bytes"] != 64.0*(1<<20) || loaded["gaps"] != 0.0 || loaded["failing"] != false {
+		t.Errorf("the archive in the summary: %v", loaded)
+	}
 	text, _ = ts.typed("retention archive 30d 1GB")
 	hasLines(t, text, "archived for 30d, at most 1GB (before: 7d, 20GB)")
 	for _, line := range []string{"retention archive 1s 1GB", "retention archive 1d 1KB"} {
@@ -148,4 +153,9 @@ func TestArchiveGapShown(t *testing.T) {
 	hasLines(t, text, "messages; messages lost,")
 	text, _ = ts.typed("show archive")
 	hasLines(t, text, "gap: messages lost,")
+	text, _ = ts.typed("show summary")
+	hasLines(t, text, "Archive gaps : of this run, messages lost")
+	if lost, _ := at(t, ts.asked("show summary | json"), 0, "archive", "messages_lost").(float64); lost < 1 {
+		t.Errorf("%v messages lost", lost)
+	}
 }

@@ -38,7 +38,16 @@ var (
 func rows() []row {
 	list := []row{
 		// Core.
-		{grammar.Command{ID: "show summary", Pattern: "show summary", Help: "the station in ten lines",
+		{grammar.Command{ID: "show summary", Pattern: "show summary", Help: "the station in few lines, and whether it keeps up",
+			Long: "Read lag is for how long the client furthest behind has been worked on without a look at its connection; read queue is " +
+				"what the kernel holds for all clients, unread: it is bounded, and the routers wait when it is full. Route store says what " +
+				"was refused for want of memory, how often changes had to wait for old attributes to be freed, and what the system " +
+				"would not give (huge pages). Memory limit is -m, or less where the machine, a cgroup or ulimit has no more: at 90 % of " +
+				"it new clients are refused, at 100 % the client that grows most is closed. Archive queue is what waits to be stored; " +
+				"what it had no room for is a gap.\n\n" +
+				"JSON has the same as read_lag_seconds, read_queue_bytes, batches_delayed, routes_refused, store_fallbacks, " +
+				"memory_limit_bytes, refusing_clients, sessions_refused, clients_closed and archive {queued_bytes, queue_limit_bytes, " +
+				"gaps, open_gaps, messages_lost, bytes_lost, events_lost, failing}; archive is null where there is none.",
 			Examples: []string{"show summary", "show summary | json"}}, showSummary},
 		{grammar.Command{ID: "show clients", Pattern: "show clients", Help: "all clients, one line each", Columns: clientColumns,
 			Examples: []string{"show clients", "show clients | include down", "show clients | sort Routes desc | first 10"}}, showClients},
