@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -244,6 +245,23 @@ func timed(n int, fn func()) float64 {
 	return float64((cpu() - from).Nanoseconds()) / float64(n)
 }
 
+type attributeQuestion struct {
+	name string
+	test func(rec []byte) bool
+}
+
+// attributeQuestions select few routes of full tables by what their attributes say.
+func attributeQuestions() []attributeQuestion {
+	nextHop, community := netip.AddrFrom4([4]byte{10, 0, 3, 77}), uint32(0)
+	rec := appendRecord(nil, 0)
+	community = binary.BigEndian.Uint32(rec[len(rec)-4:])
+	return []attributeQuestion{
+		{"next-hop", func(rec []byte) bool { a, ok := bgp.NextHop(rec); return ok && a == nextHop }},
+		{"as-path", func(rec []byte) bool { return bgp.HasAS(rec, 4711) }},
+		{"community", func(rec []byte) bool { return bgp.HasCommunity(rec, community) }},
+	}
+}
+
 func (f *fullTables) questions(b *testing.B) {
 	ctx := context.Background()
 	r := rand.New(rand.NewPCG(3, 4))
@@ -272,14 +290,26 @@ func (f *fullTables) questions(b *testing.B) {
 		return Query{Family: bgp.IPv4Unicast, Match: Longer, Key: key4(16, r.Uint32()&0xffff0000)}
 	})
 	ask("walk-peer", 1, func() Query { return Query{Family: bgp.IPv4Unicast, Tables: f.tables[:1]} })
-	start := time.Now()
-	ask("next-hop", 1, func() Query {
-		return Query{Family: bgp.IPv4Unicast, Attrs: func(rec []byte) bool {
-			at := 10 + 4*int(rec[9])
-			return rec[at+3] == 10 && rec[at+5] == 3 && rec[at+6] == 77
-		}}
-	})
-	b.Logf("next hop: wall %v", time.Since(start))
+	for _, a := range attributeQuestions() {
+		for _, sorted := range []bool{false, true} {
+			name := a.name + map[bool]string{true: "-sorted"}[sorted]
+			start, first := time.Now(), time.Duration(0)
+			found = 0
+			b.ReportMetric(timed(1, func() {
+				q := Query{Family: bgp.IPv4Unicast, Attrs: a.test, Sorted: sorted}
+				if err := f.s.Query(ctx, q, func(batch []Route) error {
+					if found == 0 {
+						first = time.Since(start)
+					}
+					found += len(batch)
+					return nil
+				}); err != nil {
+					b.Fatal(err)
+				}
+			})/1e6, name+"-ms")
+			b.Logf("%s: %d routes, the first after %v, all after %v", name, found, first, time.Since(start))
+		}
+	}
 	ask("count", 1, func() Query { return Query{Family: bgp.IPv4Unicast, Limit: 1} })
 	if t, err := f.s.Count(ctx, Query{Family: bgp.IPv4Unicast}); err != nil || t.Routes != f.routes {
 		b.Fatal(t, err)
@@ -635,6 +665,31 @@ func BenchmarkExact(b *testing.B) {
 			b.ReportMetric(spent/float64(n), "ns/found")
 			b.ReportMetric(float64(n)/float64(b.N), "found")
 		})
+	}
+}
+
+// BenchmarkAttributes asks full tables for what few attribute sets say, again and again.
+func BenchmarkAttributes(b *testing.B) {
+	f := loadFull(b, benchSize("RIB_PEERS", 10), 1_050_000, true)
+	for _, a := range attributeQuestions() {
+		for _, sorted := range []bool{false, true} {
+			b.Run(a.name+map[bool]string{true: "-sorted"}[sorted], func(b *testing.B) {
+				runtime.LockOSThread()
+				defer runtime.UnlockOSThread()
+				b.ReportAllocs()
+				n, from := 0, cpu()
+				for range b.N {
+					q := Query{Family: bgp.IPv4Unicast, Attrs: a.test, Sorted: sorted}
+					if err := f.s.Query(b.Context(), q, func(l []Route) error { n += len(l); return nil }); err != nil {
+						b.Fatal(err)
+					}
+				}
+				spent := float64((cpu() - from).Nanoseconds())
+				b.ReportMetric(spent/float64(b.N)/1e6, "cpu-ms")
+				b.ReportMetric(spent/float64(b.N)/float64(f.routes), "ns/route")
+				b.ReportMetric(float64(n)/float64(b.N), "found")
+			})
+		}
 	}
 }
 

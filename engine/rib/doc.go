@@ -36,7 +36,8 @@
 //	dict.go        prefixes, each once; index.go orders them; presence.go says which sparse tables have one
 //	table.go       a table and its dense form; tree.go its sparse form
 //	writer.go      batches of announcements and withdrawals
-//	query.go       questions; memo.go remembers which records pass a filter
+//	query.go       questions; probe.go asks many tables for one prefix, walk.go goes through tables in the order of
+//	               memory, gather.go sorts what a walk with a filter finds; memo.go remembers which records pass it
 //	sweep.go       mark and sweep in place of reference counts; mark.go the marks; pin.go which queries run
 //
 // # Concurrency

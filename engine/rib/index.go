@@ -44,6 +44,7 @@ func (x *index) add(id uint32) {
 type indexItem struct {
 	first uint64
 	id    uint32
+	table uint32 // for gather: place among the tables asked
 }
 
 // sorted is the index, up to date. The caller holds a pin (Store.pins), so that no number becomes free.
@@ -125,12 +126,30 @@ func (d *dict) sortIDs(ctx context.Context, s *Store, ids []uint32) ([]uint32, e
 			items = append(items, d.item(s, id))
 		}
 	}
+	items, err := d.sortItems(ctx, s, items)
+	if err != nil {
+		return nil, err
+	}
+	sorted := make([]uint32, 0, len(items))
+	for i, it := range items {
+		if i == 0 || it.id != items[i-1].id {
+			sorted = append(sorted, it.id)
+		}
+	}
+	return sorted, nil
+}
+
+// sortItems returns items in order; it overwrites what it is given.
+func (d *dict) sortItems(ctx context.Context, s *Store, items []indexItem) ([]indexItem, error) {
 	compare := func(a, b indexItem) int { return d.compareItems(s, a, b) }
 	for at := 0; at < len(items); at += indexBlock {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		slices.SortFunc(items[at:min(at+indexBlock, len(items))], compare)
+	}
+	if len(items) <= indexBlock {
+		return items, nil
 	}
 	// Merge neighbouring runs until one is left.
 	spare := make([]indexItem, len(items))
@@ -153,13 +172,7 @@ func (d *dict) sortIDs(ctx context.Context, s *Store, ids []uint32) ([]uint32, e
 		}
 		items, spare = spare, items
 	}
-	sorted := make([]uint32, 0, len(items))
-	for i, it := range items {
-		if i == 0 || it.id != items[i-1].id {
-			sorted = append(sorted, it.id)
-		}
-	}
-	return sorted, nil
+	return items, nil
 }
 
 // mergeIDs merges two ordered runs. A number in both is kept once.
@@ -220,7 +233,7 @@ func (d *dict) purge(s *Store) {
 // item is a number with the first bytes of what it is ordered by.
 func (d *dict) item(s *Store, id uint32) indexItem {
 	if d.shape == shapeIPv4 {
-		return indexItem{uint64(d.columns(s, id)[id%blockIDs])<<6 | uint64(d.state(s, id)&63), id}
+		return indexItem{first: uint64(d.columns(s, id)[id%blockIDs])<<6 | uint64(d.state(s, id)&63), id: id}
 	}
 	key := d.keyN(s, id)
 	if d.shape != shapeOpaque {
@@ -228,12 +241,17 @@ func (d *dict) item(s *Store, id uint32) indexItem {
 	}
 	var b [8]byte
 	copy(b[:], key)
-	return indexItem{binary.BigEndian.Uint64(b[:]), id}
+	return indexItem{first: binary.BigEndian.Uint64(b[:]), id: id}
 }
 
 func (d *dict) compareItems(s *Store, a, b indexItem) int {
-	if c := cmp.Compare(a.first, b.first); c != 0 || a.id == b.id || d.shape == shapeIPv4 {
-		return c
+	switch {
+	case a.first < b.first:
+		return -1
+	case a.first > b.first:
+		return 1
+	case a.id == b.id || d.shape == shapeIPv4: // whose first is all of the key; one of two numbers is in limbo
+		return cmp.Compare(a.table, b.table)
 	}
 	return d.shape.compare(d.keyN(s, a.id), d.keyN(s, b.id))
 }

@@ -482,7 +482,7 @@ func key4(bits int, addr uint32) []byte {
 func TestHistory(t *testing.T) {
 	seed := testSeed(t)
 	for round := range uint64(4) {
-		s := testStore(t, Options{NoBackground: true, heap: round%2 == 0, presenceFrom: 1 + int(round)})
+		s := testStore(t, Options{NoBackground: true, heap: round%2 == 0, presenceFrom: 1 + int(round), small: round > 0})
 		m := newModel(s, seed, round, 20<<(2*(round%4)), 300)
 		for range 3 {
 			for _, f := range modelFamilies {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"math/bits"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -93,11 +92,23 @@ const (
 	queryWork  = 1 << 16 // cells looked at between looks at the context and at who else wants the guard
 	queryEval  = 64      // what evaluating Query.Attrs counts for
 
-	// A query over tables that hold no more routes than this, or than this part of all prefixes, orders those routes'
-	// prefixes; a larger one goes along the index.
-	collectFew  = 1 << 14
 	collectPart = 4
 	collectMost = 1 << 20
+)
+
+// querySizes say from what size on a query takes another way.
+type querySizes struct {
+	// A query over tables that hold no more routes than this, or than 1/collectPart of all prefixes, orders those
+	// routes' prefixes; a larger one goes along the index.
+	collect int
+
+	look   int // cells a query with a filter looks at, in search of first rows, before it prepares to look at all
+	gather int // places of hits kept, and sorted, at a time; up to twice as many meanwhile
+}
+
+var (
+	usualSizes = querySizes{collect: 1 << 14, look: 1 << 16, gather: 1 << 20}
+	smallSizes = querySizes{collect: 16, look: 64, gather: 20} // for tests: a small store goes every way
 )
 
 // query is one run of Query or Count.
@@ -265,194 +276,6 @@ func (r *query) wanted(t *Table, path uint32, c uint64) bool {
 	return r.q.Attrs(r.s.attrs.arena.record(cellAttr(c)))
 }
 
-// probe adds the wanted routes of one prefix in one table. It says whether the table has the prefix at all.
-func (r *query) probe(t *Table, id uint32) (has bool) {
-	r.work++
-	if !t.addPath {
-		c := t.cell(id)
-		if c != 0 && r.wanted(t, 0, c) {
-			r.hits = append(r.hits, hit{t, id, 0, c})
-		}
-		return c != 0
-	}
-	t.each(t.root.Load(), uint64(id)<<32, func(i, path uint32, cell *uint64) bool {
-		if i != id {
-			return false
-		}
-		r.work++
-		c := atomic.LoadUint64(cell)
-		has = has || c != 0
-		if r.wanted(t, path, c) {
-			r.hits = append(r.hits, hit{t, id, path, c})
-		}
-		return true
-	})
-	return has
-}
-
-// probeAll adds the wanted routes of one prefix in all tables asked, in the order of their owners. skip says which
-// tables not to ask, and learns which had the prefix; it may be nil.
-func (r *query) probeAll(id uint32, skip *tableSet) {
-	first := len(r.hits)
-	if r.tables != nil {
-		r.probeDense(r.tables, id, skip, nil)
-		return
-	}
-	f := r.f
-	f.mu.RLock()
-	r.probeDense(f.dense, id, skip, r.q.Where)
-	dense := len(r.hits)
-	held := presence{^uint64(0), ^uint64(0)}
-	if r.d.present.Load() == presenceReady {
-		held = r.d.presence(r.s, id)
-	}
-	ask := &r.ask
-	for k, set := range held {
-		for ; set != 0; set &= set - 1 {
-			bucket := f.buckets[k*64+bits.TrailingZeros64(set)]
-			for i := range bucket {
-				if held.has(bucket[i].bits) && !skip.has(bucket[i].t) {
-					if ask.tables[ask.n], ask.n = bucket[i].t, ask.n+1; ask.n == len(ask.tables) {
-						r.probeSparse(ask, id, skip)
-					}
-				}
-			}
-		}
-	}
-	r.probeSparse(ask, id, skip)
-	f.mu.RUnlock()
-	if len(r.hits) > dense {
-		slices.SortStableFunc(r.hits[first:], func(a, b hit) int { return compareOwners(a.t, b.t) })
-	}
-}
-
-// probeDense adds the wanted routes of one prefix in tables most of which are dense. As in probeSparse, each step
-// is taken in many tables before the next.
-func (r *query) probeDense(tables []*Table, id uint32, skip *tableSet, where func(Owner) bool) {
-	a := &r.ask
-	for len(tables) > 0 {
-		n := 0
-		for ; n < len(a.tables) && len(tables) > 0; tables = tables[1:] {
-			if t := tables[0]; !skip.has(t) {
-				a.tables[n], n = t, n+1
-			}
-		}
-		r.work += n
-		for i, t := range a.tables[:n] {
-			a.roots[i] = t.root.Load()
-		}
-		for i, root := range a.roots[:n] {
-			a.pages[i] = 0
-			if root != nil {
-				a.pages[i] = root.page(id)
-			}
-		}
-		for i, page := range a.pages[:n] {
-			a.cells[i] = 0
-			if page != 0 {
-				a.cells[i] = atomic.LoadUint64(&r.s.big.big(page)[id%blockIDs])
-			}
-		}
-		for i, t := range a.tables[:n] {
-			c, root := a.cells[i], a.roots[i]
-			tree := root != nil && !root.isDense()
-			if c == 0 && !tree || where != nil && !where(t.owner) {
-				continue
-			}
-			if tree {
-				if r.probe(t, id) {
-					skip.add(t)
-				}
-				continue
-			}
-			skip.add(t)
-			if r.wanted(t, 0, c) {
-				r.hits = append(r.hits, hit{t, id, 0, c})
-			}
-		}
-	}
-}
-
-// asked is tables that may hold a prefix.
-type asked struct {
-	n      int
-	tables [64]*Table
-	roots  [64]*root
-	pages  [64]uint32
-	cells  [64]uint64
-	tops   [64]*branch
-	leaves [64]leaf
-}
-
-// probeSparse adds the wanted routes of one prefix in the tables of a, and empties a. None of what it looks at is
-// likely to be in the cache; so it goes through all tables step by step, and the misses of a step overlap: ten
-// times faster than table by table.
-func (r *query) probeSparse(a *asked, id uint32, skip *tableSet) {
-	for i, t := range a.tables[:a.n] {
-		a.roots[i] = t.root.Load()
-	}
-	for i, root := range a.roots[:a.n] {
-		a.tops[i] = nil
-		if root != nil && len(root.branches) > 0 {
-			a.tops[i] = root.branches[at(root.firsts, a.tables[i].key(id, 0))].Load()
-		}
-	}
-	for i, b := range a.tops[:a.n] {
-		a.leaves[i] = leaf{}
-		if b != nil {
-			t := a.tables[i]
-			a.leaves[i] = t.leaf(atomic.LoadUint32(&b.leaves[at(b.firsts, t.key(id, 0))]))
-		}
-	}
-	for i, t := range a.tables[:a.n] {
-		r.work++
-		before := len(r.hits)
-		has := false
-		switch l := a.leaves[i]; {
-		case t.addPath || a.tops[i] == nil:
-			has = r.probe(t, id)
-		default:
-			if k := l.search(uint64(id)); k < len(l.words) && l.keys4[k] == id {
-				c := atomic.LoadUint64(&l.words[k])
-				has = c != 0
-				if r.wanted(t, 0, c) {
-					r.hits = append(r.hits, hit{t, id, 0, c})
-				}
-			}
-		}
-		if has {
-			skip.add(t)
-			if r.q.Where != nil && !r.q.Where(t.owner) {
-				r.hits = r.hits[:before]
-			}
-		}
-	}
-	a.n = 0
-}
-
-// tableSet is a set of tables of one family. Nil is an empty one that stays empty.
-type tableSet struct {
-	words []uint64
-	n     int
-}
-
-func (s *tableSet) has(t *Table) bool {
-	return s != nil && int(t.number/64) < len(s.words) && s.words[t.number/64]>>(t.number%64)&1 != 0
-}
-
-func (s *tableSet) add(t *Table) {
-	if s == nil {
-		return
-	}
-	for int(t.number/64) >= len(s.words) {
-		s.words = append(s.words, 0)
-	}
-	if !s.has(t) {
-		s.words[t.number/64] |= 1 << (t.number % 64)
-		s.n++
-	}
-}
-
 // keys is the keys asked for: one, or with AnyRD one for each route distinguisher known.
 func (r *query) keys() [][]byte {
 	key := r.q.Key
@@ -560,7 +383,7 @@ func (r *query) shorter() error {
 // few says whether the tables asked hold so few routes that ordering their prefixes beats the index.
 func (r *query) few() bool {
 	n := r.routes()
-	return n <= collectFew || n <= min(collectMost, int(r.d.held.Load())/collectPart)
+	return n <= r.s.sizes.collect || n <= min(collectMost, int(r.d.held.Load())/collectPart)
 }
 
 // routes is how many routes the tables asked hold.
@@ -668,119 +491,6 @@ func (r *query) sort(ids []uint32) ([]uint32, error) {
 		return nil, ErrClosed
 	}
 	return r.d.sortIDs(r.ctx, r.s, ids)
-}
-
-func (r *query) all() error {
-	r.fix()
-	if r.q.Attrs != nil {
-		r.memo = newMemo(r.s, r.q.Attrs)
-	}
-	if !r.q.Sorted {
-		return r.walk()
-	}
-	if r.few() {
-		return r.collected(nil)
-	}
-	snap, err := r.d.sorted(r.ctx, r.s)
-	if err != nil {
-		return err
-	}
-	var place [2]int
-	if r.q.Tables == nil && r.q.Where == nil {
-		r.tables = nil // all: by presence
-	}
-	return r.chunks(func() bool {
-		for !r.enough() {
-			id := snap.next(r.d, r.s, &place)
-			if id == 0 {
-				return true
-			}
-			r.probeAll(id, nil)
-		}
-		return false
-	})
-}
-
-// walk goes through table after table. When there is much to go through, it first evaluates a filter on attributes
-// for all records there are, in the order of memory, which is several times faster than in the order of routes; but
-// not before it has tried for a moment to find first rows.
-func (r *query) walk() error {
-	const lookFirst = 1 << 16
-	worthwhile := r.memo != nil && int64(r.routes()) > 2*r.s.attrs.sets.Load()
-	tables, from, seen := r.tables, uint64(0), 0
-	step := func() bool {
-		for len(tables) > 0 && !r.enough() {
-			var more bool
-			if from, more = r.walkTable(tables[0], from); !more {
-				tables, from = tables[1:], 0
-			}
-		}
-		seen += r.work
-		return len(tables) == 0 || worthwhile && seen > lookFirst
-	}
-	if err := r.chunks(step); err != nil || len(tables) == 0 || r.left == 0 {
-		return err
-	}
-	worthwhile = false
-	if err := r.memo.evaluate(r.ctx); err != nil {
-		return err
-	}
-	return r.chunks(step)
-}
-
-// walkTable adds the wanted routes of a table whose key is from or more, until it is enough.
-func (r *query) walkTable(t *Table, from uint64) (next uint64, more bool) {
-	root := t.root.Load()
-	if root == nil {
-		return 0, false
-	}
-	if !root.isDense() {
-		t.each(root, from, func(id, path uint32, cell *uint64) bool {
-			if r.enough() {
-				next, more = t.key(id, path), true
-				return false
-			}
-			r.work++
-			if c := atomic.LoadUint64(cell); r.wanted(t, path, c) {
-				r.hits = append(r.hits, hit{t, id, path, c})
-			}
-			return true
-		})
-		return next, more
-	}
-	// Page by page. Neighbouring routes often have equal attributes.
-	plain := r.q.PathID == nil && !r.q.Stale && r.memo != nil
-	last, verdict := uint32(0), false
-	for i := int(from >> blockShift); i < len(root.dense); i++ {
-		n := atomic.LoadUint32(&root.dense[i])
-		if n == 0 {
-			continue
-		}
-		if r.enough() {
-			return uint64(i) << blockShift, true
-		}
-		r.work += blockIDs
-		page := r.s.big.big(n)
-		for k := range page {
-			c := atomic.LoadUint64(&page[k])
-			if c == 0 {
-				continue
-			}
-			if plain {
-				if a := cellAttr(c); a != last {
-					v := r.memo.known(a)
-					last, verdict = a, v == 2 || v == 0 && r.memo.test(r, a)
-				}
-				if !verdict {
-					continue
-				}
-			} else if !r.wanted(t, 0, c) {
-				continue
-			}
-			r.hits = append(r.hits, hit{t, uint32(i<<blockShift + k), 0, c})
-		}
-	}
-	return 0, false
 }
 
 // results turns hits into routes.

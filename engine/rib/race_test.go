@@ -20,7 +20,7 @@ func TestConcurrentHistory(t *testing.T) {
 	if testing.Short() {
 		steps = 1000
 	}
-	s := testStore(t, Options{NoBackground: true, heap: true, presenceFrom: 8})
+	s := testStore(t, Options{NoBackground: true, heap: true, presenceFrom: 8, small: true})
 	ctx, stop := context.WithCancel(t.Context())
 	var readers, all sync.WaitGroup
 	var sweeps, queries atomic.Int64

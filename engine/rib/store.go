@@ -36,6 +36,7 @@ type Options struct {
 
 	heap         bool // take memory from the Go heap, so that the race detector sees it
 	presenceFrom int  // instead of the constant
+	small        bool // take smallSizes
 }
 
 // Store holds the routes of every table. All methods may be called from any goroutine.
@@ -86,6 +87,7 @@ type Store struct {
 	evaluating sync.RWMutex
 
 	presenceFrom int
+	sizes        querySizes
 
 	wake    chan struct{}
 	stop    context.CancelFunc
@@ -110,6 +112,9 @@ func New(o Options) *Store {
 	s.stop = stop
 	if s.presenceFrom = o.presenceFrom; s.presenceFrom == 0 {
 		s.presenceFrom = presenceFrom
+	}
+	if s.sizes = usualSizes; o.small {
+		s.sizes = smallSizes
 	}
 	if !o.NoBackground {
 		s.stopped.Go(func() { s.background(ctx) })
