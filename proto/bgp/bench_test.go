@@ -149,6 +149,7 @@ func BenchmarkAccessors(b *testing.B) {
 		{"OriginAS", func(rec []byte) { OriginAS(rec) }},
 		{"MED", func(rec []byte) { MED(rec) }},
 		{"HasCommunity", func(rec []byte) { HasCommunity(rec, 65000<<16|1) }},
+		{"HasAS", func(rec []byte) { HasAS(rec, 4711) }},
 		{"AppendASPath", func() func(rec []byte) {
 			buf := make([]byte, 0, 256)
 			return func(rec []byte) { buf = AppendASPath(buf[:0], rec) }
