@@ -1,8 +1,17 @@
 package rib
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
-const memoUnits = extentUnits >> attrShare // records of one extent share a block of verdicts
+const (
+	memoUnits = extentUnits >> attrShare // records of one extent share a block of verdicts
+	noneShift = extentShift - 5          // 32 bits of memo.none for an extent
+
+	// A route announced longer ago than this, when a query begins, has an attribute record that was there then.
+	memoSettled = 10 * time.Second
+)
 
 // memo remembers the verdicts of a predicate on attribute records, so that it is asked about once per record and
 // not once per route.
@@ -11,10 +20,16 @@ type memo struct {
 	attrs  func([]byte) bool
 	freed  int64                     // Store.freed when the verdicts were reached
 	blocks []*[memoUnits / 32]uint64 // by extent; 2 bits for each 4 units: 0 unknown, 1 no, 2 yes
+
+	// What most records come to when few pass, in so few bytes that they stay in the nearest cache: by extent, a bit for
+	// each 4 KiB that says that no record there passes. It holds for records older than settled: cells of a time before
+	// that.
+	none    []uint32
+	settled uint32
 }
 
 func newMemo(s *Store, attrs func([]byte) bool) *memo {
-	return &memo{s: s, attrs: attrs, freed: s.freed.Load()}
+	return &memo{s: s, attrs: attrs, freed: s.freed.Load(), settled: s.tick(time.Now().Add(-memoSettled))}
 }
 
 // refresh forgets all when record numbers may have been given to other records. The guard is held.
@@ -22,6 +37,7 @@ func (m *memo) refresh() {
 	if f := m.s.freed.Load(); f != m.freed {
 		m.freed = f
 		clear(m.blocks)
+		m.none = nil
 	}
 }
 
@@ -34,29 +50,30 @@ func (m *memo) known(id uint32) uint64 {
 	return m.blocks[e][i%memoUnits/32] >> (i % 32 * 2) & 3
 }
 
-// test is the verdict on a record. The guard is held, and has been since the record's number was read from a cell.
-func (m *memo) test(r *query, id uint32) bool {
-	e := int(id >> extentShift)
-	for e >= len(m.blocks) {
+// block is the verdicts on the records of an extent.
+func (m *memo) block(e uint32) *[memoUnits / 32]uint64 {
+	for int(e) >= len(m.blocks) {
 		m.blocks = append(m.blocks, nil)
 	}
-	b := m.blocks[e]
-	if b == nil {
-		b = new([memoUnits / 32]uint64)
-		m.blocks[e] = b
+	if m.blocks[e] == nil {
+		m.blocks[e] = new([memoUnits / 32]uint64)
 	}
+	return m.blocks[e]
+}
+
+// test is the verdict on a record. The guard is held, and has been since the record's number was read from a cell.
+func (m *memo) test(r *query, id uint32) bool {
+	if v := m.known(id); v != 0 {
+		return v == 2
+	}
+	r.work += queryEval
+	return m.ask(m.block(id>>extentShift), id)
+}
+
+// ask asks the predicate and remembers what it says.
+func (m *memo) ask(b *[memoUnits / 32]uint64, id uint32) bool {
 	i := id >> attrShare
-	w := &b[i%memoUnits/32]
-	shift := i % 32 * 2
-	switch *w >> shift & 3 {
-	case 1:
-		return false
-	case 2:
-		return true
-	}
-	if r != nil {
-		r.work += queryEval
-	}
+	w, shift := &b[i%memoUnits/32], i%32*2
 	if m.attrs(m.s.attrs.arena.record(id)) {
 		*w |= 2 << shift
 		return true
@@ -84,12 +101,28 @@ func (m *memo) evaluate(ctx context.Context) error {
 				return ErrClosed
 			}
 			m.refresh()
-			ids, more = s.attrs.arena.walk(ids[:0], k, i)
-			for _, id := range ids {
-				m.test(nil, id)
+			if ids, more = s.attrs.arena.walk(ids[:0], k, i); len(ids) > 0 {
+				m.extent(ids)
 			}
 			s.guard.RUnlock()
 		}
 	}
 	return nil
+}
+
+// extent reaches a verdict on all records of an extent. The guard is held.
+func (m *memo) extent(ids []uint32) {
+	e := ids[0] >> extentShift
+	b, none := m.block(e), ^uint32(0)
+	for _, id := range ids {
+		i := id >> attrShare
+		v := b[i%memoUnits/32] >> (i % 32 * 2) & 3
+		if v == 2 || v == 0 && m.ask(b, id) {
+			none &^= 1 << (id >> noneShift % 32)
+		}
+	}
+	for int(e) >= len(m.none) {
+		m.none = append(m.none, 0)
+	}
+	m.none[e] = none
 }

@@ -62,7 +62,7 @@ type Route struct {
 }
 
 // Query calls fn with batches of the routes selected. No lock is held while fn runs, so it may take its time;
-// routes that come and go meanwhile may or may not be seen, all others are seen exactly once. An error of fn ends
+// routes that come, go or change meanwhile may or may not be seen, all others are seen exactly once. An error of fn ends
 // the query and is returned; so does the context's end, within some milliseconds.
 func (s *Store) Query(ctx context.Context, q Query, fn func(batch []Route) error) error {
 	r := &query{s: s, ctx: ctx, q: q, fn: fn}

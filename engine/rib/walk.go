@@ -67,8 +67,13 @@ func (r *query) walkTable(t *Table, from uint64) (next uint64, more bool) {
 		})
 		return next, more
 	}
-	// Page by page. Neighbouring routes often have equal attributes.
+	// Page by page. Most cells fail by memo.none; and neighbouring routes often have equal attributes.
 	plain := r.q.PathID == nil && !r.q.Stale && r.memo != nil
+	var none []uint32
+	settled := uint32(0)
+	if plain {
+		none, settled = r.memo.none, r.memo.settled
+	}
 	last, verdict := uint32(0), false
 	for i := int(from >> blockShift); i < len(root.dense); i++ {
 		n := atomic.LoadUint32(&root.dense[i])
@@ -82,7 +87,8 @@ func (r *query) walkTable(t *Table, from uint64) (next uint64, more bool) {
 		page := r.s.big.big(n)
 		for k := range page {
 			c := atomic.LoadUint64(&page[k])
-			if c == 0 {
+			if e := c >> (attrShift + extentShift); e < uint64(len(none)) &&
+				none[e]>>(c>>(attrShift+noneShift)&31)&1 != 0 && uint32(c)&cellTime < settled || c == 0 {
 				continue
 			}
 			if plain {
