@@ -32,7 +32,7 @@ func (s ControlSpec) TLS() bool { return s.Cert != "" }
 // the command `control`, where blanks do; both are taken in both places. A file name with a blank or comma in it goes
 // in double quotes. Errors are a *listen.SpecError.
 func ParseControlSpec(text string) (ControlSpec, error) {
-	words, err := splitControlSpec(text)
+	words, err := listen.SplitWords(text, ",")
 	if err != nil {
 		return ControlSpec{}, err
 	}
@@ -151,35 +151,6 @@ func parseControlPlace(word string) (ControlSpec, error) {
 		s.Port = uint16(n)
 	}
 	return s, nil
-}
-
-// splitControlSpec cuts at blanks and commas outside double quotes.
-func splitControlSpec(text string) ([]string, error) {
-	var words []string
-	var word strings.Builder
-	inWord, inQuotes := false, false
-	for _, r := range text {
-		switch {
-		case r == '"':
-			inQuotes, inWord = !inQuotes, true
-		case !inQuotes && (r == ',' || r == ' ' || r == '\t'):
-			if inWord {
-				words = append(words, word.String())
-			}
-			word.Reset()
-			inWord = false
-		default:
-			word.WriteRune(r)
-			inWord = true
-		}
-	}
-	if inQuotes {
-		return nil, &listen.SpecError{Msg: "a closing '\"' is missing"}
-	}
-	if inWord {
-		words = append(words, word.String())
-	}
-	return words, nil
 }
 
 // Name is the listener's place, [NETNS/]ADDR:PORT, as `no control` takes it.

@@ -32,14 +32,14 @@ func (s *Station) accept(l *listen.Listener) {
 	}
 }
 
-// serve starts the goroutine of a session.
-func (s *Station) serve(conn *listen.Conn, ep client.Endpoint) {
+// serve starts the goroutine of a session; nil when the station stops.
+func (s *Station) serve(conn *listen.Conn, ep client.Endpoint) *client.Session {
 	x := client.NewSession(&s.env, conn, ep, time.Now())
 	s.mu.Lock()
 	if s.closing {
 		s.mu.Unlock()
 		conn.Close()
-		return
+		return nil
 	}
 	s.running[x] = struct{}{}
 	s.sessions.Add(1)
@@ -66,6 +66,7 @@ func (s *Station) serve(conn *listen.Conn, ep client.Endpoint) {
 		}
 		s.ended(end.Client)
 	}()
+	return x
 }
 
 // floodLines may come at once.

@@ -55,6 +55,7 @@ type Station struct {
 	port      uint16
 	clients   map[uint32]*client.Client
 	listeners []*listen.Listener // in the order opened
+	dialled   []*Dialled         // in the order asked for
 	running   map[*client.Session]struct{}
 	closing   bool
 }
@@ -167,7 +168,7 @@ func (s *Station) Run(ctx context.Context) (closed int, err error) {
 	return closed, errors.Join(err, s.store.Close(), s.state.Close(), s.archive.close())
 }
 
-// Retire closes all listeners, also those of consoles, and all sessions, waits for them, and says how many clients were
+// Retire closes all listeners, also those of consoles, dials no more, closes all sessions, waits for them, and says how many clients were
 // connected; consoles that are there go on. From then on the station is of no use but to be stopped: call Stop next, or
 // after the last word to the console that asked. Another Retire, and Run's own, do nothing and say the same.
 func (s *Station) Retire(reason string) (closed int, err error) {
@@ -367,11 +368,14 @@ func (s *Station) Listeners() []*listen.Listener {
 func (s *Station) closeListeners() {
 	s.mu.Lock()
 	s.closing = true
-	list := s.listeners
-	s.listeners = nil
+	list, dialled := s.listeners, s.dialled
+	s.listeners, s.dialled = nil, nil
 	s.mu.Unlock()
 	for _, l := range list {
 		l.Close()
+	}
+	for _, d := range dialled {
+		d.stop()
 	}
 }
 

@@ -153,9 +153,6 @@ func (c *call) block(fields ...field) error {
 // bring: they are in the tree and refused, never ignored.
 func (c *call) refuseTimes() error {
 	for _, w := range c.m.Words {
-		if what, ok := laterWords[c.m.Command.ID+"/"+w]; ok {
-			return notYet(what)
-		}
 		if timeWords[w] && !presentOnly[c.m.Command.ID] {
 			return notYet("'" + w + "' (questions about the past)")
 		}
@@ -170,12 +167,6 @@ var timeWords = map[string]bool{"at": true, "since": true, "from": true, "histor
 // answered already.
 var presentOnly = map[string]bool{"show log": true, "show diff": true, "show diff client": true, "show diff client at": true,
 	"show client messages": true, "show client peer messages": true, "show bgp router messages": true, "show bgp router peer messages": true}
-
-// laterWords are words of single commands that are refused.
-var laterWords = map[string]string{
-	"listen/md5": "md5 on a BMP listener",
-	"listen/tls": "tls on a BMP listener",
-}
 
 func notYet(what string) error {
 	return control.Errorf(control.CodeFailed, "Not available yet: %s", what)

@@ -50,6 +50,12 @@ func (h *Handler) Values(ctx context.Context, q *control.Request, kind, partial 
 		})
 	case "LISTENER":
 		h.listenerValues(v, m)
+	case "ROUTER":
+		if m.Command.ID == "no connect" {
+			for _, d := range h.station.Dialled() {
+				v.add(d.Remote().Name(), "router the station dials")
+			}
+		}
 	case "NETNS":
 		list, _ := listen.Namespaces()
 		for _, n := range list {

@@ -29,7 +29,6 @@ const ConfigFile = "config"
 // wrong, what is not there, what is taken.
 func (c *call) place(err error) error {
 	var spec *listen.SpecError
-	var later *listen.NotAvailableError
 	var none *listen.NoNamespaceError
 	var used *listen.InUseError
 	var taken *control.TakenError
@@ -41,8 +40,6 @@ func (c *call) place(err error) error {
 			return control.Invalid(grammar.Arg{Col: i + 1, Len: len(spec.Word)}, "%s", spec.Msg)
 		}
 		return &grammar.Error{Code: control.CodeIncomplete, Col: len(c.Line) + 1, Text: "Incomplete command: " + c.m.Redacted() + " (" + spec.Msg + ")"}
-	case errors.As(err, &later):
-		return control.Errorf(control.CodeFailed, "%s", later)
 	case errors.As(err, &none):
 		return control.Errorf(control.CodeNotFound, "%s", none)
 	case errors.As(err, &used):
@@ -106,6 +103,53 @@ func noListen(ctx context.Context, c *call) error {
 		text += "; its " + plural(sessions, "session") + " go on"
 	}
 	c.out.Done("%s", text)
+	return nil
+}
+
+func connect(ctx context.Context, c *call) error {
+	remote, err := listen.ParseRemote(c.arguments())
+	if err != nil {
+		return c.place(err)
+	}
+	d, err := c.station.Connect(remote)
+	switch {
+	case errors.Is(err, engine.ErrDialledAlready):
+		return control.Errorf(control.CodeConflict, "Router %s is dialled already", remote.Name())
+	case errors.Is(err, engine.ErrTooManyRemotes):
+		return control.Errorf(control.CodeTooMany, "%v", err)
+	case err != nil:
+		return c.place(err)
+	}
+	switch st := d.Stats(); {
+	case st.Connected:
+		c.out.Done("Connected to %s", remote.Name())
+	case st.Trouble != "":
+		c.out.Done("Router %s is dialled again and again (%s)", remote.Name(), st.Trouble)
+	default:
+		c.out.Done("Router %s is being dialled", remote.Name())
+	}
+	return nil
+}
+
+func noConnect(ctx context.Context, c *call) error {
+	remote, err := listen.ParseRemotePlace(c.m.Value("router"))
+	if err != nil {
+		return c.place(err)
+	}
+	name := remote.Name()
+	i := slices.IndexFunc(c.station.Dialled(), func(d *engine.Dialled) bool { return d.Remote().Name() == name })
+	if i < 0 {
+		return control.Errorf(control.CodeNotFound, "No router '%s' is dialled", name)
+	}
+	if c.station.Dialled()[i].Stats().Connected {
+		if err := c.confirm("End the session with " + name + "?"); err != nil {
+			return err
+		}
+	}
+	if !c.station.NoConnect(name) {
+		return control.Errorf(control.CodeNotFound, "No router '%s' is dialled", name)
+	}
+	c.out.Done("Router %s is no longer dialled", name)
 	return nil
 }
 
@@ -304,6 +348,9 @@ func (h *Handler) configuration() []string {
 		if !h.station.OfOptions(l) {
 			lines = append(lines, "listen "+l.Spec().String())
 		}
+	}
+	for _, d := range h.station.Dialled() {
+		lines = append(lines, "connect "+d.Remote().String())
 	}
 	if ctl := h.station.Control(); ctl != nil {
 		for _, l := range ctl.Listeners() {

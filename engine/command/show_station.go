@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"bmp/engine"
 	"bmp/engine/listen"
@@ -61,7 +62,7 @@ func showVersion(ctx context.Context, c *call) error {
 }
 
 type listenerJSON struct {
-	Kind       string   `json:"kind"` // bmp, control
+	Kind       string   `json:"kind"` // bmp, connect, control
 	Name       string   `json:"name"`
 	Address    string   `json:"address"`
 	Netns      any      `json:"netns"`
@@ -73,7 +74,10 @@ type listenerJSON struct {
 	TooMany    uint64   `json:"too_many"`
 	Allow      []string `json:"allow"`
 	TLS        bool     `json:"tls"`
+	MD5        bool     `json:"md5"`
 	Role       any      `json:"role"`
+	Failed     uint64   `json:"failed"`         // attempts to connect
+	Trouble    any      `json:"trouble"`        // why the last one failed
 	Gone       bool     `json:"namespace_gone"` // the namespace the socket is in has lost its name
 }
 
@@ -104,6 +108,12 @@ func showListeners(ctx context.Context, c *call) error {
 			j.Allow = append(j.Allow, p.String())
 			options = append(options, "allow "+p.String())
 		}
+		if j.MD5 = spec.MD5.Set(); j.MD5 {
+			options = append(options, "md5")
+		}
+		if j.TLS = spec.TLS.Cert != ""; j.TLS {
+			options = append(options, "tls")
+		}
 		if j.Gone {
 			options = append(options, "its network namespace is gone")
 		}
@@ -114,6 +124,11 @@ func showListeners(ctx context.Context, c *call) error {
 		err := c.out.Record(filter.Record{JSON: j, Cells: []string{"bmp", j.Name, strconv.Itoa(st.Sessions), limit, formatCount(st.Accepted, 1),
 			formatCount(st.NotAllowed+st.OverLimit, 1), strings.Join(options, " ")}})
 		if err != nil {
+			return err
+		}
+	}
+	for _, d := range c.station.Dialled() {
+		if err := c.out.Record(dialledRecord(d, c.Now)); err != nil {
 			return err
 		}
 	}
@@ -150,6 +165,31 @@ func showListeners(ctx context.Context, c *call) error {
 		}
 	}
 	return nil
+}
+
+// dialledRecord is a router that the station dials, as a row beside the listeners: what was accepted are connections made,
+// what was refused are attempts that failed.
+func dialledRecord(d *engine.Dialled, now time.Time) filter.Record {
+	r, st := d.Remote(), d.Stats()
+	j := listenerJSON{Kind: "connect", Name: r.Name(), Address: r.Addr.String(), Netns: jsonString(r.Netns), VRF: jsonString(r.VRF),
+		Accepted: st.Made, Failed: st.Failed, Trouble: jsonString(st.Trouble), Allow: []string{}, TLS: r.TLS, MD5: r.MD5.Set()}
+	var options []string
+	if r.VRF != "" {
+		options = append(options, "vrf "+r.VRF)
+	}
+	if r.MD5.Set() {
+		options = append(options, "md5")
+	}
+	if r.TLS {
+		options = append(options, "tls")
+	}
+	if st.Connected {
+		j.Sessions = 1
+	} else if st.Trouble != "" {
+		options = append(options, fmt.Sprintf("%s, again in %v", st.Trouble, max(0, st.Next.Sub(now).Round(time.Second))))
+	}
+	return filter.Record{JSON: j, Cells: []string{"connect", j.Name, strconv.Itoa(j.Sessions), "-", formatCount(st.Made, 1), formatCount(st.Failed, 1),
+		strings.Join(options, "  ")}}
 }
 
 type namespaceJSON struct {

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -33,6 +34,7 @@ type Listener struct {
 	socket acceptor
 	addr   netip.AddrPort
 	nsID   uint64
+	tls    *tls.Config // nil: none
 	closed chan struct{}
 	once   sync.Once
 
@@ -67,23 +69,34 @@ type Stats struct {
 // Listen creates the socket. What a user can do something about comes as an *InUseError, *NoNamespaceError,
 // *PlaceError or *CapabilityError, whose texts are sentences fit to be shown as they are.
 func Listen(ctx context.Context, spec Spec, opts Options) (*Listener, error) {
+	var config *tls.Config
+	if spec.TLS != (TLS{}) {
+		var err error
+		if config, err = serverTLS(spec.TLS); err != nil {
+			return nil, err
+		}
+	}
 	socket, nsID, err := ListenTCP(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
 	addr := socket.Addr().(*net.TCPAddr).AddrPort()
 	return &Listener{
-		spec: spec, opts: opts, socket: socket, nsID: nsID, closed: make(chan struct{}),
+		spec: spec, opts: opts, socket: socket, nsID: nsID, tls: config, closed: make(chan struct{}),
 		addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()),
 	}, nil
 }
 
-// ListenTCP creates a listening socket at the place a Spec names and nothing more: allow-list and limit are the
-// caller's. It also returns the ID of the namespace the socket is in.
+// ListenTCP creates a listening socket at the place a Spec names, with its MD5 key, and nothing more: allow-list, limit
+// and TLS are the caller's. It also returns the ID of the namespace the socket is in.
 func ListenTCP(ctx context.Context, spec Spec) (*net.TCPListener, uint64, error) {
 	var socket *net.TCPListener
 	var nsID uint64
-	err := In(spec.Netns, func() error {
+	key, err := spec.MD5.read()
+	if err != nil {
+		return nil, 0, err
+	}
+	err = In(spec.Netns, func() error {
 		id, err := currentNamespaceID()
 		if err != nil {
 			return fmt.Errorf("network namespace: %w", err)
@@ -98,11 +111,18 @@ func ListenTCP(ctx context.Context, spec Spec) (*net.TCPListener, uint64, error)
 		}
 		lc := net.ListenConfig{
 			KeepAlive: -1, // set with the user timeout when a session is accepted
-			Control: func(_, _ string, c syscall.RawConn) error {
-				if spec.VRF == "" {
-					return nil
-				}
-				return control(c, func(fd int) error { return unix.BindToDevice(fd, spec.VRF) })
+			Control: func(network, _ string, c syscall.RawConn) error {
+				return control(c, func(fd int) error {
+					if spec.VRF != "" {
+						if err := unix.BindToDevice(fd, spec.VRF); err != nil {
+							return err
+						}
+					}
+					if !spec.MD5.Set() {
+						return nil
+					}
+					return signWith(fd, strings.HasSuffix(network, "6"), key, spec.Allow)
+				})
 			},
 		}
 		// Routers speak no MPTCP, and what a signed session needs is not to be had on an MPTCP socket.
@@ -297,7 +317,11 @@ func (l *Listener) take(tcp *net.TCPConn) *Conn {
 	// An error here means that the session is dead already; its first read will tell.
 	_ = DetectDeadPeer(tcp, DeadPeerTimeout)
 	l.accepted.Add(1)
-	return &Conn{TCPConn: tcp, listener: l, from: from}
+	c := &Conn{TCPConn: tcp, from: from, release: func() { l.sessions.Add(-1) }}
+	if l.tls != nil {
+		c.secure(tls.Server(tcp, l.tls))
+	}
+	return c
 }
 
 func (l *Listener) refuse(tcp *net.TCPConn, from netip.AddrPort, reason string) {
@@ -323,24 +347,4 @@ func remote(tcp *net.TCPConn) netip.AddrPort {
 	}
 	ap := a.AddrPort()
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
-// A Conn is an accepted session. Closing it, once or more often, gives its place under the listener's limit back.
-type Conn struct {
-	*net.TCPConn
-	listener *Listener
-	from     netip.AddrPort
-	once     sync.Once
-}
-
-// Listener is where the session came in.
-func (c *Conn) Listener() *Listener { return c.listener }
-
-// Remote is the router's address and port; an IPv4 router is an IPv4 address whatever the socket.
-func (c *Conn) Remote() netip.AddrPort { return c.from }
-
-// Close closes the session.
-func (c *Conn) Close() error {
-	c.once.Do(func() { c.listener.sessions.Add(-1) })
-	return c.TCPConn.Close()
 }

@@ -24,6 +24,8 @@ type Spec struct {
 	VRF   string         // device the socket is bound to; empty for none
 	Allow []netip.Prefix // who may connect; empty for everybody
 	Limit int            // most sessions at once; 0 for no limit
+	MD5   MD5            // the key that routers sign segments with; zero for none
+	TLS   TLS            // the certificate of the listener; zero for none
 }
 
 // A SpecError is a listener that was written wrong.
@@ -39,18 +41,13 @@ func (e *SpecError) Error() string {
 	return fmt.Sprintf("'%s': %s", e.Word, e.Msg)
 }
 
-// A NotAvailableError is something the language of listeners has a word for and this release does not do. It is
-// refused, never ignored: a listener that was asked to check signatures and does not would be a trap.
-type NotAvailableError struct {
-	What string
-}
-
-func (e *NotAvailableError) Error() string { return "Not available yet: " + e.What }
-
-// ParseSpec reads a listener as it is typed: its place first, then its options in any order. The error is a
-// *SpecError or a *NotAvailableError.
+// ParseSpec reads a listener as it is typed: its place first, then its options in any order; a file name with blanks
+// is in double quotes. The error is a *SpecError.
 func ParseSpec(text string) (Spec, error) {
-	words := strings.Fields(text)
+	words, err := SplitWords(text, "")
+	if err != nil {
+		return Spec{}, err
+	}
 	if len(words) == 0 {
 		return Spec{}, &SpecError{Msg: "expected [NETNS/][ADDR:]PORT"}
 	}
@@ -58,48 +55,38 @@ func ParseSpec(text string) (Spec, error) {
 	if err != nil {
 		return Spec{}, err
 	}
-	rest := words[1:]
-	for len(rest) > 0 {
-		word := rest[0]
-		switch word {
-		case "md5":
-			return Spec{}, &NotAvailableError{What: "md5 on a BMP listener"}
-		case "tls":
-			return Spec{}, &NotAvailableError{What: "tls on a BMP listener"}
-		case "vrf", "allow", "limit":
-		default:
-			return Spec{}, &SpecError{Word: word, Msg: "expected vrf, allow or limit"}
-		}
-		if len(rest) == 1 {
-			return Spec{}, &SpecError{Msg: "a value is missing after '" + word + "'"}
-		}
-		value := rest[1]
-		rest = rest[2:]
-		switch word {
+	o := options{words: words[1:]}
+	for o.next() {
+		switch o.word {
 		case "vrf":
-			if s.VRF != "" {
-				return Spec{}, &SpecError{Word: value, Msg: "a second vrf"}
-			}
-			if err := checkDevice(value); err != nil {
-				return Spec{}, err
-			}
-			s.VRF = value
+			s.VRF = o.device()
 		case "allow":
-			p, err := ParseAllow(value)
-			if err != nil {
-				return Spec{}, err
-			}
+			o.repeats = true
+			p, err := ParseAllow(o.value())
+			o.fail(err)
 			s.Allow = append(s.Allow, p)
 		case "limit":
-			n, err := strconv.Atoi(value)
+			word := o.value()
+			n, err := strconv.Atoi(word)
 			if err != nil || n < 1 || n > maxLimit {
-				return Spec{}, &SpecError{Word: value, Msg: fmt.Sprintf("expected a number of sessions, 1 to %d", maxLimit)}
-			}
-			if s.Limit != 0 {
-				return Spec{}, &SpecError{Word: value, Msg: "a second limit"}
+				o.fail(&SpecError{Word: word, Msg: fmt.Sprintf("expected a number of sessions, 1 to %d", maxLimit)})
 			}
 			s.Limit = n
+		case "md5":
+			s.MD5 = o.md5()
+		case "tls":
+			s.TLS.Cert, s.TLS.Key = o.value(), o.value()
+		case "ca":
+			s.TLS.CA = o.value()
+		default:
+			o.unknown("vrf, allow, limit, md5, tls or ca")
 		}
+	}
+	if o.err == nil && s.TLS.CA != "" && s.TLS.Cert == "" {
+		o.err = &SpecError{Word: "ca", Msg: "goes with tls"}
+	}
+	if o.err != nil {
+		return Spec{}, o.err
 	}
 	return s, nil
 }
@@ -176,14 +163,6 @@ func ParseAllow(word string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// checkDevice applies the kernel's rules for an interface name.
-func checkDevice(name string) error {
-	if len(name) > 15 || name == "." || name == ".." || strings.ContainsAny(name, "/:\x00") {
-		return &SpecError{Word: name, Msg: "expected the name of a device, at most 15 characters"}
-	}
-	return nil
-}
-
 // Name is the listener's place, [NETNS/][ADDR:]PORT, as `no listen` takes it.
 func (s Spec) Name() string {
 	var b strings.Builder
@@ -200,7 +179,7 @@ func (s Spec) Name() string {
 	return b.String()
 }
 
-// String writes the listener as ParseSpec reads it.
+// String writes the listener as ParseSpec reads it, its MD5 key included.
 func (s Spec) String() string {
 	var b strings.Builder
 	b.WriteString(s.Name())
@@ -212,6 +191,13 @@ func (s Spec) String() string {
 	}
 	if s.Limit > 0 {
 		b.WriteString(" limit " + strconv.Itoa(s.Limit))
+	}
+	b.WriteString(s.MD5.option())
+	if s.TLS.Cert != "" {
+		b.WriteString(" tls " + quoteWord(s.TLS.Cert) + " " + quoteWord(s.TLS.Key))
+	}
+	if s.TLS.CA != "" {
+		b.WriteString(" ca " + quoteWord(s.TLS.CA))
 	}
 	return b.String()
 }

@@ -3,6 +3,7 @@ package listen
 import (
 	"errors"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -61,16 +62,16 @@ func TestParseSpecErrors(t *testing.T) {
 		"1111 vrf":                       "a value is missing after 'vrf'",
 		"1111 vrf a-name-of-16-chr":      "at most 15 characters",
 		"1111 vrf a/b":                   "expected the name of a device",
-		"1111 vrf a vrf b":               "a second vrf",
+		"1111 vrf a vrf b":               "given twice",
 		"1111 allow":                     "a value is missing after 'allow'",
 		"1111 allow 10.0.0.0/33":         "expected a prefix",
 		"1111 allow 10.0.0.1/8":          "the network is 10.0.0.0/8",
 		"1111 allow ::ffff:10.0.0.0/104": "expected a prefix",
 		"1111 limit 0":                   "expected a number of sessions",
 		"1111 limit x":                   "expected a number of sessions",
-		"1111 limit 1 limit 2":           "a second limit",
-		"1111 bogus":                     "expected vrf, allow or limit",
-		"1111 vr red":                    "expected vrf, allow or limit",
+		"1111 limit 1 limit 2":           "given twice",
+		"1111 bogus":                     "expected vrf, allow, limit, md5, tls or ca",
+		"1111 vr red":                    "expected vrf, allow, limit, md5, tls or ca",
 	} {
 		s, err := ParseSpec(text)
 		var e *SpecError
@@ -80,18 +81,55 @@ func TestParseSpecErrors(t *testing.T) {
 	}
 }
 
-// What is not built yet is refused: a listener that ignored these words would let in whom it must not.
-func TestSecurityWordsAreNeverIgnored(t *testing.T) {
-	for _, text := range []string{
-		"1111 md5 secret", "1111 md5 file /etc/key", "1111 tls cert key", "1111 allow 10.0.0.0/8 md5 secret", "1111 md5",
+// An error must not tell a key.
+func TestSecurityOptions(t *testing.T) {
+	s, err := ParseSpec(`1111 allow 10.0.0.0/8 md5 secret tls cert.pem "my key.pem" ca roots.pem`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Spec{Port: 1111, Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, MD5: MD5{Key: "secret"},
+		TLS: TLS{Cert: "cert.pem", Key: "my key.pem", CA: "roots.pem"}}
+	if !reflect.DeepEqual(s, want) {
+		t.Errorf("got %+v, want %+v", s, want)
+	}
+	s, err = ParseSpec("1111 md5 file /etc/key")
+	if err != nil || s.MD5 != (MD5{File: "/etc/key"}) {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	long := strings.Repeat("secret", 20)
+	for text, want := range map[string]string{
+		"1111 md5": "a value is missing after 'md5'", "1111 md5 file": "a value is missing after 'md5'", "1111 md5 " + long: "at most 80 octets",
+		"1111 tls cert": "a value is missing after 'tls'", "1111 ca x": "goes with tls", `1111 tls "a`: "closing",
 	} {
 		_, err := ParseSpec(text)
-		var e *NotAvailableError
-		if !errors.As(err, &e) || !strings.HasPrefix(err.Error(), "Not available yet: ") {
-			t.Errorf("%q: %v, want a NotAvailableError", text, err)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%.20q: %v, want %q", text, err, want)
 		}
-		if err != nil && strings.Contains(err.Error(), "secret") {
-			t.Errorf("%q: the error %q tells the secret", text, err)
+	}
+}
+
+func TestParseRemote(t *testing.T) {
+	for text, want := range map[string]Remote{
+		"192.0.2.1:1790":                      {Addr: netip.MustParseAddrPort("192.0.2.1:1790")},
+		"blue/[2001:db8::1]:1790 vrf mgmt":    {Netns: "blue", Addr: netip.MustParseAddrPort("[2001:db8::1]:1790"), VRF: "mgmt"},
+		"192.0.2.1:1790 tls ca x netns blue":  {Netns: "blue", Addr: netip.MustParseAddrPort("192.0.2.1:1790"), TLS: true, CA: "x"},
+		"192.0.2.1:1790 md5 file /etc/bmp/m5": {Addr: netip.MustParseAddrPort("192.0.2.1:1790"), MD5: MD5{File: "/etc/bmp/m5"}},
+	} {
+		got, err := ParseRemote(text)
+		if err != nil || got != want {
+			t.Errorf("%q = %+v, %v", text, got, err)
+		}
+		if again, err := ParseRemote(got.String()); err != nil || again != got {
+			t.Errorf("%q is written %q and read again as %+v, %v", text, got, again, err)
+		}
+	}
+	for text, want := range map[string]string{
+		"": "expected [NETNS/]ADDR:PORT", "1790": "expected [NETNS/]ADDR:PORT", "192.0.2.1": "with an address", "192.0.2.1:0": "with an address",
+		"192.0.2.1:1 ca x": "goes with tls", "a/192.0.2.1:1 netns b": "a second network namespace", "192.0.2.1:1 limit 1": "expected netns, vrf",
+		"192.0.2.1:1 netns a/b": "the name of a network namespace",
+	} {
+		if _, err := ParseRemote(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
 }
@@ -126,7 +164,7 @@ func TestWithDefaults(t *testing.T) {
 func FuzzParseSpec(f *testing.F) {
 	for _, s := range []string{
 		"1111", "blue/10.0.0.1:1111 vrf red allow 10.0.0.0/8 limit 5", "[2001:db8::1]:1111", "[fe80::1%e]:1",
-		"1111 md5 x", "1111 allow ::/0 allow 0.0.0.0/0", "a/b/1", "[::ffff:1.2.3.4]:5",
+		"1111 md5 x", `1111 tls a "b c" ca d md5 file e`, "1111 allow ::/0 allow 0.0.0.0/0", "a/b/1", "[::ffff:1.2.3.4]:5",
 	} {
 		f.Add(s)
 	}
@@ -136,7 +174,7 @@ func FuzzParseSpec(f *testing.F) {
 			return
 		}
 		again, err := ParseSpec(s.String())
-		if err != nil || again.String() != s.String() || !again.SamePlace(s) || again.Limit != s.Limit {
+		if err != nil || again.String() != s.String() || !again.SamePlace(s) || again.Limit != s.Limit || again.MD5 != s.MD5 || again.TLS != s.TLS {
 			t.Errorf("%q is written %q and read again as %q, %v", text, s, again, err)
 		}
 	})
