@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"bmp/proto/bgp"
@@ -43,6 +44,8 @@ type Held struct {
 	Peers  []HeldPeer // those that were spoken of, of the wanted ones, in no order
 	// Down is since when the client had no session; zero: it had one. Its routes are those it had, and stale.
 	Down time.Time
+	// DownBefore is the same at the beginning of a History.
+	DownBefore time.Time
 	// Begin is the arrival of the oldest message from which this is known; zero: there is none up to the time.
 	Begin time.Time
 	// Incomplete says that the messages do not go back to a session's beginning, nor is there a checkpoint: what was not
@@ -83,6 +86,7 @@ type Want struct {
 	Progress func(done, all uint64)
 
 	noCheckpoint bool
+	noRoutes     bool // only what changes more than routes is read
 }
 
 // ErrTooMany is returned when more routes than Want.MaxRoutes were held.
@@ -100,8 +104,8 @@ func (a *Archive) At(ctx context.Context, client uint32, want Want, at time.Time
 	if err != nil {
 		return h, err
 	}
-	if r.run != 0 && r.down == 0 && (r.plan.restarted || r.run != a.run && at.UnixNano() >= a.run) {
-		r.now = max(r.now, r.gen) // the station was killed, and has held nothing of the client since
+	if r.run != 0 && (r.plan.restarted || r.run != a.run && at.UnixNano() >= a.run) {
+		r.now = max(r.now, r.gen) // the station was started anew, and has held nothing of the client since
 		r.clear()
 	}
 	h = r.result(w)
@@ -122,11 +126,30 @@ const (
 // String is "announce", "withdraw" or "change", as in JSON.
 func (x Action) String() string { return [...]string{"announce", "withdraw", "change"}[x] }
 
+// Cause is why something happened to a route.
+type Cause uint8
+
+// The causes. All but the first are of withdrawals.
+const (
+	Said         Cause = iota // by a message about it
+	PeerWentDown              // Peer Down
+	PeerCameUp                // Peer Up of another session of the peer
+	EndOfRIB                  // End-of-RIB without it, after the client came back
+	NotRenewed                // nor was it announced again within the grace
+	StationAnew               // the station was started anew, and held nothing
+)
+
+// String is a few words; empty for Said.
+func (c Cause) String() string {
+	return [...]string{"", "peer down", "peer up anew", "not in the new dump", "not announced again", "station restarted"}[c]
+}
+
 // Change is one change of a route.
 type Change struct {
 	Time   time.Time
 	Stamp  time.Time // the router's own on the message that made the change; zero: it gave none, or no message did
 	Action Action
+	Cause  Cause
 	Route         // as it is after the change; of one that is gone, as it was
 	Before []byte // Changed: the record before
 }
@@ -141,11 +164,45 @@ func (a *Archive) History(ctx context.Context, client uint32, want Want, from, t
 		return h, err
 	}
 	if !r.history.begun {
-		start = r.held(r.history.from)
+		start, r.history.down = r.held(r.history.from), r.down
 	}
 	h = r.result(w)
 	h.Routes = start
+	if r.history.down != 0 {
+		h.DownBefore = time.Unix(0, r.history.down)
+	}
 	return h, nil
+}
+
+// Peers are those that announced themselves to a client's sessions and were known from a time to a time, in no order.
+func (a *Archive) Peers(ctx context.Context, client uint32, from, to time.Time) ([]HeldPeer, error) {
+	want := Want{Select: func(bmp.View, bgp.Family, []byte, uint32) bool { return false }, noRoutes: true}
+	h, err := a.History(ctx, client, want, from, to, func(*Change) error { return nil })
+	return h.Peers, err
+}
+
+// First is the arrival of the oldest message kept of a client; zero: there is none.
+func (a *Archive) First(ctx context.Context, client uint32) (time.Time, error) {
+	x, err := a.catalog.load(ctx, client)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer x.mu.Unlock()
+	a.storeMu.RLock()
+	st, err := a.store.msgs.Info(ctx)
+	a.storeMu.RUnlock()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("archive: %w", err)
+	}
+	for _, s := range x.segments {
+		if s.last >= st.State.FirstSeq {
+			return time.Unix(0, s.from), nil
+		}
+	}
+	if len(x.pending) > 0 {
+		return time.Unix(0, x.pending[0].first), nil
+	}
+	return time.Time{}, nil
 }
 
 // result is what is known beside the routes.
@@ -159,7 +216,12 @@ func (r *replayer) result(w Walked) Held {
 		h.Down = time.Unix(0, r.down)
 	}
 	for k, p := range r.peers {
-		h.Peers = append(h.Peers, HeldPeer{Key: k, AS: p.as, BGPID: p.bgpid, Table: p.name, Text: p.text})
+		h.Peers = append(h.Peers, p.described(k))
+	}
+	for k, p := range r.gone {
+		if r.peers[k] == nil {
+			h.Peers = append(h.Peers, p)
+		}
 	}
 	return h
 }

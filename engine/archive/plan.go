@@ -44,7 +44,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	for _, k := range want.Keys {
 		keys = append(keys, keyHash(k.Family, k.Key))
 	}
-	prune = prune && len(keys) > 0
+	prune = prune && len(keys) > 0 || want.noRoutes
 	var peers []uint16
 	for _, k := range want.Peers {
 		peers = append(peers, k.hash())
@@ -151,7 +151,7 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 	overrides := make(map[formKey]override)
 	for {
 		r := &replayer{
-			a: a, want: &want, at: at.UnixNano(), grace: int64(a.o.Grace), peers: make(map[PeerKey]*replayPeer), after: make(map[int64]int64), overrides: overrides,
+			a: a, want: &want, at: at.UnixNano(), grace: int64(a.o.Grace), peers: make(map[PeerKey]*replayPeer), after: make(map[int64]int64), overrides: overrides, gone: make(map[PeerKey]HeldPeer),
 			plan: &p,
 		}
 		for _, k := range want.Keys {

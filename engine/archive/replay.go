@@ -2,6 +2,8 @@ package archive
 
 import (
 	"bytes"
+	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -24,6 +26,7 @@ type replayer struct {
 	now       int64
 	ordinal   uint64
 	peers     map[PeerKey]*replayPeer
+	gone      map[PeerKey]HeldPeer // of earlier runs of the station
 	overrides map[formKey]override
 	keys      map[bgp.Family]map[string]bool // nil: all
 	plan      *plan
@@ -107,16 +110,17 @@ type history struct {
 	f     func(*Change) error
 	start *[]Route
 	begun bool
+	down  int64 // of the replayer, at from
 	quiet bool
 	err   error
 }
 
-func (r *replayer) change(t int64, action Action, p PeerKey, k tableKey, id string, rr replayRoute, before string) {
+func (r *replayer) change(t int64, cause Cause, action Action, p PeerKey, k tableKey, id string, rr replayRoute, before string) {
 	h := r.history
 	if h == nil || t < h.from || t > r.at || h.err != nil || h.quiet {
 		return
 	}
-	c := Change{Time: time.Unix(0, t), Stamp: stampTime(r.stamp), Action: action, Route: r.route(p, k, id, rr)}
+	c := Change{Time: time.Unix(0, t), Stamp: stampTime(r.stamp), Action: action, Cause: cause, Route: r.route(p, k, id, rr)}
 	if action == Changed {
 		c.Before = []byte(before)
 	}
@@ -184,8 +188,10 @@ func (r *replayer) apply(rec *record, i *info) error {
 	r.ordinal++
 	r.now = rec.arrival
 	if h := r.history; h != nil && !h.begun && rec.arrival >= h.from {
-		h.begun = true
-		*h.start = r.held(h.from)
+		h.begun, h.down = true, r.down
+		if !h.quiet {
+			*h.start = r.held(h.from)
+		}
 	}
 	if i.run != r.run {
 		if r.run != 0 {
@@ -245,7 +251,7 @@ func (r *replayer) apply(rec *record, i *info) error {
 			// A router that has just started says of peers that have not come up that they are down, with BGP ID 0.0.0.0
 			// (FRR): no word on the routes of the session before.
 			if p.upGen == r.gen || p.told == r.gen || p.state == peerUnannounced || h.BGPID != [4]byte{} {
-				r.empty(pk, p)
+				r.empty(pk, p, PeerWentDown)
 			}
 			p.session, p.state = r.gen, peerDown
 		}
@@ -271,38 +277,75 @@ func (r *replayer) spoken(p *replayPeer) {
 
 // clear forgets everything: the station was started anew.
 func (r *replayer) clear() {
-	for pk, p := range r.peers {
-		r.empty(pk, p)
-	}
+	r.eachPeer(func(pk PeerKey, p *replayPeer) {
+		r.empty(pk, p, StationAnew)
+		r.gone[pk] = p.described(pk)
+	})
 	clear(r.peers)
-	r.down = r.now
+	if r.down == 0 {
+		r.down = r.now
+	}
 }
 
 // empty empties the tables of a peer.
-func (r *replayer) empty(pk PeerKey, p *replayPeer) {
+func (r *replayer) empty(pk PeerKey, p *replayPeer, cause Cause) {
 	p.incarnation = r.now
-	for k, t := range p.tables {
-		for id, rr := range t.routes {
-			r.change(r.now, Withdrawn, pk, k, id, rr, "")
-		}
-		r.count -= len(t.routes)
-		clear(t.routes)
+	r.eachTable(p, func(k tableKey, t *replayTable) {
+		r.drop(pk, k, t, r.now, cause, func(replayRoute) bool { return true })
 		t.votes, t.read, t.seeded = 0, 0, false
-	}
+	})
 }
 
 // sweep drops stale routes whose time is over.
 func (r *replayer) sweep() {
-	for pk, p := range r.peers {
+	r.eachPeer(func(pk PeerKey, p *replayPeer) {
+		r.eachTable(p, func(k tableKey, t *replayTable) {
+			r.drop(pk, k, t, r.now, NotRenewed, func(rr replayRoute) bool { return r.expired(rr, r.now) })
+		})
+	})
+}
+
+// told says that changes are told, so that things are done in an order.
+func (r *replayer) told() bool { return r.history != nil && !r.history.quiet }
+
+func (r *replayer) eachPeer(f func(PeerKey, *replayPeer)) {
+	if !r.told() {
+		for pk, p := range r.peers {
+			f(pk, p)
+		}
+		return
+	}
+	for _, pk := range slices.SortedFunc(maps.Keys(r.peers), comparePeers) {
+		f(pk, r.peers[pk])
+	}
+}
+
+func (r *replayer) eachTable(p *replayPeer, f func(tableKey, *replayTable)) {
+	if !r.told() {
 		for k, t := range p.tables {
-			for id, rr := range t.routes {
-				if r.expired(rr, r.now) {
-					r.change(r.now, Withdrawn, pk, k, id, rr, "")
-					r.remove(t, id)
-				}
+			f(k, t)
+		}
+		return
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(p.tables), func(a, b tableKey) int {
+		return cmp.Or(cmp.Compare(a.view, b.view), a.family.Compare(b.family))
+	}) {
+		f(k, p.tables[k])
+	}
+}
+
+// drop takes routes out of a table.
+func (r *replayer) drop(pk PeerKey, k tableKey, t *replayTable, at int64, cause Cause, gone func(replayRoute) bool) {
+	n := len(t.routes)
+	if r.told() {
+		for _, id := range slices.SortedFunc(maps.Keys(t.routes), func(a, b string) int { return cmp.Or(cmp.Compare(a[4:], b[4:]), cmp.Compare(a[:4], b[:4])) }) {
+			if rr := t.routes[id]; gone(rr) {
+				r.change(at, cause, Withdrawn, pk, k, id, rr, "")
 			}
 		}
 	}
+	maps.DeleteFunc(t.routes, func(_ string, rr replayRoute) bool { return gone(rr) })
+	r.count -= n - len(t.routes)
 }
 
 func (r *replayer) peerUp(m *bmp.PeerUp, pk PeerKey, p *replayPeer) {
@@ -319,9 +362,9 @@ func (r *replayer) peerUp(m *bmp.PeerUp, pk PeerKey, p *replayPeer) {
 			p.negotiate()
 			return
 		}
-		r.empty(pk, p)
+		r.empty(pk, p, PeerCameUp)
 	} else if p.upGen == r.gen && p.state != peerUnannounced {
-		r.empty(pk, p)
+		r.empty(pk, p, PeerCameUp)
 	}
 	p.state, p.session, p.upGen = peerUp, r.gen, r.gen
 	p.sent, p.received, p.more = bytes.Clone(m.SentOpen), bytes.Clone(m.ReceivedOpen), nil
@@ -329,6 +372,11 @@ func (r *replayer) peerUp(m *bmp.PeerUp, pk PeerKey, p *replayPeer) {
 	p.as, p.bgpid = m.PeerHeader.AS, m.PeerHeader.BGPID
 	p.name, p.text = shortened(m.TableName()), shortened(m.Text())
 	p.negotiate()
+}
+
+// described is what is known of the peer.
+func (p *replayPeer) described(k PeerKey) HeldPeer {
+	return HeldPeer{Key: k, AS: p.as, BGPID: p.bgpid, Table: p.name, Text: p.text}
 }
 
 // shortened bounds what is kept of a text.
@@ -413,12 +461,7 @@ func (r *replayer) routes(rec *record, h *bmp.PerPeerHeader, pk PeerKey, p *repl
 	if u.EoR {
 		k := tableKey{view, u.EoRFamily}
 		t := r.table(pk, p, k)
-		for id, rr := range t.routes {
-			if rr.gen != r.gen {
-				r.change(r.now, Withdrawn, pk, k, id, rr, "")
-				r.remove(t, id)
-			}
-		}
+		r.drop(pk, k, t, r.now, EndOfRIB, func(rr replayRoute) bool { return rr.gen != r.gen })
 	}
 	withdrawAll := u.Malformed != nil && u.Malformed.Class >= bgp.TreatAsWithdraw
 	r.sections = u.Sections(r.sections[:0])
@@ -533,7 +576,7 @@ func (r *replayer) section(u *bgp.Update, sec *bgp.Section, addPath, withdrawAll
 		r.key = append(r.key, it.Key...)
 		old, had := t.routes[string(r.key)]
 		if had && r.expired(old, r.now) {
-			r.change(r.expiry(old), Withdrawn, pk, k, string(r.key), old, "")
+			r.change(r.expiry(old), NotRenewed, Withdrawn, pk, k, string(r.key), old, "")
 			r.remove(t, string(r.key))
 			had = false
 		}
@@ -552,7 +595,7 @@ func (r *replayer) section(u *bgp.Update, sec *bgp.Section, addPath, withdrawAll
 		}
 		if gone {
 			if had {
-				r.change(r.now, Withdrawn, pk, k, string(r.key), old, "")
+				r.change(r.now, Said, Withdrawn, pk, k, string(r.key), old, "")
 				r.remove(t, string(r.key))
 			}
 			continue
@@ -562,9 +605,9 @@ func (r *replayer) section(u *bgp.Update, sec *bgp.Section, addPath, withdrawAll
 		case had && old.record == now.record:
 			now.record, now.since, now.stamp = old.record, old.since, old.stamp
 		case had:
-			r.change(r.now, Changed, pk, k, string(r.key), now, old.record)
+			r.change(r.now, Said, Changed, pk, k, string(r.key), now, old.record)
 		default:
-			r.change(r.now, Announced, pk, k, string(r.key), now, "")
+			r.change(r.now, Said, Announced, pk, k, string(r.key), now, "")
 			if r.count++; r.want.MaxRoutes > 0 && r.count > r.want.MaxRoutes {
 				return ErrTooMany
 			}

@@ -64,6 +64,32 @@ func (c *Client) ArchivePeer(id uint32) (k archive.PeerKey, ok bool) {
 	return p.key.archived(), true
 }
 
+// PeerLabels are what the peers are called now, by how the archive knows them. It never waits for the session.
+func (c *Client) PeerLabels() map[archive.PeerKey]*Label {
+	c.labelMu.RLock()
+	defer c.labelMu.RUnlock()
+	out := make(map[archive.PeerKey]*Label, len(c.labels))
+	for _, l := range c.labels {
+		out[l.key.archived()] = l
+	}
+	return out
+}
+
+// PastLabel is what a peer was called; its ID is 0.
+func PastLabel(p *archive.HeldPeer) *Label {
+	l := &Label{
+		key: peerKey{typ: p.Key.Type, dist: p.Key.Distinguisher, addr: p.Key.Address, id: p.Key.BGPID}, Type: p.Key.Type,
+		RD: rdOf(p.Key.Distinguisher), Address: p.Key.Address, AS: p.AS, BGPID: p.BGPID, Table: tableNameOf(p.Table, p.Text),
+	}
+	return l
+}
+
+// Named says whether y of a command (an address, RD/address, TABLE/address, loc-rib ...) is the peer. An ID is not looked at.
+func (l *Label) Named(y string) bool {
+	place, addr, loc, ok := parsePeerName(y)
+	return ok && l.named(place, addr, loc)
+}
+
 // rdOf is a distinguisher as the names of peers have it; empty for none.
 func rdOf(distinguisher uint64) string {
 	if distinguisher == 0 {

@@ -73,6 +73,7 @@ type Client struct {
 	sessions atomic.Uint32          // number of the newest session
 	up       atomic.Bool            // there is a session
 	remote   atomic.Pointer[netip.AddrPort]
+	turned   atomic.Int64 // when it was made, a session began or ended, or peers were dropped last; unix nanoseconds
 
 	mu        sync.Mutex
 	identity  Identity
@@ -127,6 +128,7 @@ func New(env *Env, id uint32, ident Identity, now time.Time) *Client {
 	c.name.Store(&ident.SysName)
 	remote := netip.AddrPortFrom(ident.Address, 0)
 	c.remote.Store(&remote)
+	c.turned.Store(now.UnixNano())
 	c.ring.budget = env.Budget
 	env.Budget.add(&c.ring)
 	return c
@@ -143,6 +145,16 @@ func (c *Client) Name() string { return *c.name.Load() }
 func (c *Client) Glance() (name string, remote netip.AddrPort, up bool) {
 	return c.Name(), *c.remote.Load(), c.up.Load()
 }
+
+// Turned is when a session of the client began or ended, peers of it were dropped, or it was made, whatever was last: its
+// tables are those that it had since then. resumed says that it had a session before the running one, so that routes may
+// have been stale until they were announced again. It never waits.
+func (c *Client) Turned() (at time.Time, resumed bool) {
+	return time.Unix(0, c.turned.Load()), c.sessions.Load() > 1
+}
+
+// turn notes that a session began or ended, or that peers were dropped.
+func (c *Client) turn() { c.turned.Store(time.Now().UnixNano()) }
 
 // PeerLabel names a peer for a row of routes. It never waits for the session. Not ok when the peer is gone.
 func (c *Client) PeerLabel(peer uint32) (*Label, bool) {
@@ -199,6 +211,7 @@ func (c *Client) Begin(s *Session, now time.Time) bool {
 	c.endpoint = s.endpoint
 	c.remote.Store(&s.endpoint.Remote)
 	c.up.Store(true)
+	c.turn()
 	c.since = now.UnixNano()
 	c.initiated, c.ended, c.reason = false, "", ""
 	c.version, c.profile = 0, bmp.ProfileAuto
@@ -224,6 +237,8 @@ func (c *Client) publishLabel(p *peer) {
 
 // dropPeer forgets a peer and its routes, and says how many those were. Nothing may be staged for its tables.
 func (c *Client) dropPeer(p *peer) (routes int) {
+	c.turn() // before they go: who missed them finds that
+	defer c.turn()
 	for _, v := range p.views {
 		if v == nil {
 			continue

@@ -28,6 +28,7 @@ func keyOf(h *bmp.PerPeerHeader) peerKey {
 
 // Label is what a peer is called: the part of it that rows of routes show. It is immutable.
 type Label struct {
+	key     peerKey
 	ID      uint32
 	Type    bmp.PeerType
 	RD      string // empty for none
@@ -51,6 +52,26 @@ func peerName(typ bmp.PeerType, rd string, addr netip.Addr) string {
 		return rd + "/" + name
 	}
 	return name
+}
+
+// parsePeerName takes apart what a command calls a peer: place is what stands before the last slash, the RD or the name of
+// a table.
+func parsePeerName(y string) (place string, addr netip.Addr, loc, ok bool) {
+	name := y
+	if i := strings.LastIndexByte(y, '/'); i >= 0 {
+		place, name = y[:i], y[i+1:]
+	}
+	addr, err := netip.ParseAddr(name)
+	loc = strings.EqualFold(name, "loc-rib")
+	return place, addr, loc, err == nil || loc
+}
+
+// named says whether a peer is called so. A Loc-RIB that has an address, which it should not, goes by that, too.
+func (l *Label) named(place string, addr netip.Addr, loc bool) bool {
+	if loc && l.Type != bmp.LocRIBPeer || !loc && l.Address != addr {
+		return false
+	}
+	return place == "" || place == l.RD || place == l.Table
 }
 
 // peer is a BGP peer of the router, or a Loc-RIB of it. Guarded by Client.mu; written by the session goroutine, and by
@@ -152,7 +173,7 @@ func (p *peer) locRIB() bool { return p.key.typ == bmp.LocRIBPeer }
 
 // relabel makes the label anew after what it shows has changed.
 func (p *peer) relabel(h *bmp.PerPeerHeader) {
-	l := &Label{ID: p.id, Type: p.key.typ, Address: p.key.addr, AS: p.as, BGPID: p.bgpid, Table: p.table}
+	l := &Label{key: p.key, ID: p.id, Type: p.key.typ, Address: p.key.addr, AS: p.as, BGPID: p.bgpid, Table: p.table}
 	if p.label != nil {
 		l.RD = p.label.RD
 	} else if h.Distinguisher != 0 {
@@ -232,11 +253,13 @@ func (p *peer) hasOpens(sent, received []byte) bool {
 
 // tableName is the VRF/table name that a Peer Up gives. Juniper puts it into the free text: "inet.0",
 // "A7.inet.0" (RFC 9069, Section 4.4 has a TLV for it since).
-func tableName(m *bmp.PeerUp) string {
-	if name := m.TableName(); name != "" {
+func tableName(m *bmp.PeerUp) string { return tableNameOf(m.TableName(), m.Text()) }
+
+func tableNameOf(name, text string) string {
+	if name != "" {
 		return shortText(name)
 	}
-	text := shortText(m.Text())
+	text = shortText(text)
 	if i := strings.LastIndexByte(text, '.'); i > 0 && i < len(text)-1 && strings.Trim(text[i+1:], "0123456789") == "" &&
 		!strings.ContainsAny(text, " \t\r\n") && strings.Trim(text, "0123456789.") != "" {
 		return text

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"bmp/proto/bgp"
@@ -190,22 +189,13 @@ func (c *Client) FindPeers(y string) []PeerInfo {
 		}
 		return nil
 	}
-	place, name := "", y
-	if i := strings.LastIndexByte(y, '/'); i >= 0 {
-		place, name = y[:i], y[i+1:]
-	}
-	addr, err := netip.ParseAddr(name)
-	loc := strings.EqualFold(name, "loc-rib")
-	if err != nil && !loc {
+	place, addr, loc, ok := parsePeerName(y)
+	if !ok {
 		return nil
 	}
 	var out []PeerInfo
 	for _, p := range c.byID {
-		// A Loc-RIB that has an address, which it should not, goes by that, too.
-		if loc && !p.locRIB() || !loc && p.key.addr != addr {
-			continue
-		}
-		if place != "" && place != p.label.RD && place != p.table {
+		if !p.label.named(place, addr, loc) {
 			continue
 		}
 		out = append(out, c.peerInfo(p))

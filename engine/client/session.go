@@ -294,6 +294,7 @@ func (s *Session) end(e End, err error) {
 	}
 	c.session = nil
 	c.up.Store(false)
+	c.turn()
 	c.since = s.now
 	if t := info.End.UnixNano(); t > s.now {
 		c.since = t

@@ -57,10 +57,14 @@ down 10.0.0.3 3 6/2
 announce 10.0.0.9 192.0.2.0/24 path=65009
 `
 
+const changeKeys = "time, router_time, action, cause, changed, " + routeKeys
+
 // Every JSON document has exactly the keys that the manual promises.
 func TestJSONKeys(t *testing.T) {
-	ts := startStation(t, engine.Options{})
+	ts := startStation(t, withArchive(t.TempDir()))
 	ts.router("edge1").play(ts.Station, jsonRouter)
+	ts.mark("T")
+	ts.router("edge1").play(ts.Station, "announce 10.0.0.1 203.0.113.0/24 path=65001,65010 nh=10.0.0.1 med=11 pathid=7")
 	for _, c := range []struct {
 		line, keys string
 		more       bool // further keys are promised only as "..."
@@ -82,9 +86,17 @@ func TestJSONKeys(t *testing.T) {
 		{"show bgp summary", "family, view, routes, prefixes, peers, attribute_sets", false},
 		{"show diff client 1 peer 10.0.0.1 adj-in-pre adj-in-post", "time, action, changed, " + routeKeys, false},
 		{"show diff 203.0.113.0/24", "time, action, changed, " + routeKeys, false},
+		{"show bgp all at $T", routeKeys, false},
+		{"show bgp 203.0.113.0/24 at $T detail", routeKeys, false},
+		{"show client 1 peer 10.0.0.1 routes at $T", routeKeys, false},
+		{"show bgp 203.0.113.0/24 history", changeKeys, false},
+		{"show bgp all since $T", changeKeys, false},
+		{"show bgp all diff $T", changeKeys, false},
+		{"show diff client 1 peer 10.0.0.1 at $T -0s", changeKeys, false},
+		{"show diff client 1 peer 10.0.0.1 adj-in-pre adj-in-post at $T -0s", "time, action, changed, " + routeKeys, false},
 		{"show client 1 health", "time, peer, finding, count, detail, proof", false},
 	} {
-		doc := ts.asked(c.line + " | json")
+		doc := ts.asked(strings.ReplaceAll(c.line, "$T", ts.marks["T"]) + " | json")
 		elements, isList := doc.([]any)
 		if !isList {
 			elements = []any{doc}

@@ -49,16 +49,21 @@ func (c *call) routeQuery() (*routeQuery, error) {
 	if err := c.routeOwners(q); err != nil {
 		return nil, err
 	}
+	return q, c.routeFilters(q)
+}
+
+// routeFilters reads what routes are asked for, whosever they are.
+func (c *call) routeFilters(q *routeQuery) error {
 	if n, ok := c.m.Number("path-id"); ok {
 		if n > 1<<32-1 {
-			return nil, c.invalid("path-id", "a path identifier, 0 to 4294967295")
+			return c.invalid("path-id", "a path identifier, 0 to 4294967295")
 		}
 		id := uint32(n)
 		q.pathID = &id
 	}
 	if n, ok := c.m.Number("limit"); ok {
 		if n == 0 || n > 1<<31 {
-			return nil, c.invalid("limit", "a number of routes, 1 or more")
+			return c.invalid("limit", "a number of routes, 1 or more")
 		}
 		q.limit = int(n)
 	}
@@ -66,14 +71,14 @@ func (c *call) routeQuery() (*routeQuery, error) {
 	if text := c.m.Value("rd"); text != "" {
 		rd, err := bgp.ParseRD(text)
 		if err != nil {
-			return nil, c.invalid("rd", "AS:N or A.B.C.D:N")
+			return c.invalid("rd", "AS:N or A.B.C.D:N")
 		}
 		q.rd = rd.String()
 	}
 	if err := c.routeAttrs(q); err != nil {
-		return nil, err
+		return err
 	}
-	return q, c.routeKey(q)
+	return c.routeKey(q)
 }
 
 // invalid is a value that passed the grammar and is still not one.
@@ -115,6 +120,11 @@ func (c *call) routeOwners(q *routeQuery) error {
 			}
 		}
 	}
+	return c.routeView(q)
+}
+
+// routeView reads the view.
+func (c *call) routeView(q *routeQuery) error {
 	if text := c.m.Value("view"); text != "" {
 		v, ok := bmp.ParseView(text)
 		if !ok {
@@ -304,14 +314,7 @@ func (q *routeQuery) run(ctx context.Context, c *call, fn func(bgp.Family, []rib
 	for _, f := range q.families {
 		rq := rib.Query{Family: f, Where: q.where, PathID: q.pathID, Sorted: true}
 		if len(q.attrs) > 0 {
-			rq.Attrs = func(rec []byte) bool {
-				for _, ok := range q.attrs {
-					if !ok(rec) {
-						return false
-					}
-				}
-				return true
-			}
+			rq.Attrs = q.attributes
 		}
 		keep, err := q.key(c, f, &rq)
 		if err != nil {

@@ -172,12 +172,14 @@ func (w *routeWriter) write(r *shownRoute, attrID uint32) error {
 }
 
 // trailer is the line under the routes: 3 routes, 2 clients.
-func (w *routeWriter) trailer(limited bool) error {
+func (w *routeWriter) trailer(limited bool) error { return w.c.out.Trailer(w.text(limited)) }
+
+func (w *routeWriter) text(limited bool) string {
 	text := plural(w.routes, "route") + ", " + plural(len(w.clients), "client")
 	if limited {
 		text += " (limit reached, there are more)"
 	}
-	return w.c.out.Trailer(text)
+	return text
 }
 
 func (w *routeWriter) record(r *shownRoute) filter.Record {

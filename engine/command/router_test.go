@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"bmp/engine"
 	"bmp/engine/client"
@@ -27,6 +28,7 @@ import (
 //	stats PEER TYPE=N...
 //	down PEER REASON [CODE/SUBCODE]
 //	shutdown PEER TEXT          peer down with a shutdown communication
+//	clock RFC3339|0             the router's stamp on what follows
 //	mirror PEER                 a KEEPALIVE, mirrored
 //	terminate REASON
 //	raw HEX                     one message, whatever it is
@@ -245,6 +247,15 @@ func (r *router) say(s *bmptest.Session, verb string, words []string) {
 		s.PeerDown(p, bmp.PeerDownReason(reason), notification)
 	case "shutdown":
 		s.PeerDown(p, bmp.DownRemoteNotification, bmptest.Shutdown(strings.Join(plain[1:], " ")))
+	case "clock":
+		s.Time = time.Time{}
+		if plain[0] != "0" {
+			t, err := time.Parse(time.RFC3339, plain[0])
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			s.Time = t
+		}
 	case "mirror":
 		s.Mirror(p, bmptest.Keepalive())
 	case "terminate":

@@ -15,6 +15,18 @@ func showBGP(ctx context.Context, c *call) error {
 		return &grammar.Error{Code: control.CodeIncomplete, Col: len(c.Line) + 1, Text: "Incomplete command: " + c.m.Line +
 			" (expected: PREFIX, an address, a filter or all)", Expected: []string{"PREFIX", "A.B.C.D", "a filter", "all"}}
 	}
+	return c.showRoutes(ctx)
+}
+
+// showRoutes shows routes of now or of the past.
+func (c *call) showRoutes(ctx context.Context) error {
+	p, err := c.times()
+	if err != nil {
+		return err
+	}
+	if p.word != "" {
+		return showPast(ctx, c, p)
+	}
 	q, err := c.routeQuery()
 	if err != nil {
 		return err
@@ -29,20 +41,14 @@ func (c *call) asksSomething() bool {
 		return true
 	}
 	for _, a := range c.m.Args {
-		if a.Kind != "FAMILY" {
+		if a.Kind != "FAMILY" && a.Kind != "T" {
 			return true
 		}
 	}
 	return false
 }
 
-func showPeerRoutes(ctx context.Context, c *call) error {
-	q, err := c.routeQuery()
-	if err != nil {
-		return err
-	}
-	return c.writeRoutes(ctx, q)
-}
+func showPeerRoutes(ctx context.Context, c *call) error { return c.showRoutes(ctx) }
 
 func (c *call) writeRoutes(ctx context.Context, q *routeQuery) error {
 	w := c.routeWriter()

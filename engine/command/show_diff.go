@@ -22,15 +22,10 @@ type diffJSON struct {
 	routeJSON
 }
 
-// heldRoute is a route kept beyond its batch.
-type heldRoute struct {
-	rib.Route
-	family bgp.Family
-}
-
-func hold(f bgp.Family, r *rib.Route) heldRoute {
-	h := heldRoute{*r, f}
-	h.Key, h.Record = slices.Clone(r.Key), slices.Clone(r.Record)
+// hold makes a row of a route that is kept beyond its batch.
+func (c *call) hold(f bgp.Family, r *rib.Route) shownRoute {
+	h := c.live(f, r)
+	h.key, h.record = slices.Clone(h.key), slices.Clone(h.record)
 	return h
 }
 
@@ -96,10 +91,7 @@ func showDiffViews(ctx context.Context, c *call) error {
 	if q.match == rib.LPM {
 		q.match = rib.Exact
 	}
-	d := &viewDiff{c: c, views: views}
-	d.text, d.json = c.out.Needs()
-	err = c.out.Columns(filter.Column{Name: "Action", Width: 8}, filter.Column{Name: "Prefix", Width: 18}, filter.Column{Name: "Next hop", Width: 15},
-		filter.Column{Name: "Path", Key: "as_path", Width: 19}, filter.Column{Name: "Changed"})
+	d, err := c.viewDiff()
 	if err != nil {
 		return err
 	}
@@ -107,12 +99,9 @@ func showDiffViews(ctx context.Context, c *call) error {
 	_, err = q.run(ctx, c, func(f bgp.Family, batch []rib.Route) error {
 		for i := range batch {
 			r := &batch[i]
-			if len(d.group) > 0 && (d.group[0].family != f || string(d.group[0].Key) != string(r.Key)) {
-				if err := d.flush(); err != nil {
-					return err
-				}
+			if err := d.add(c.hold(f, r), bmp.View(r.Table.Owner().View) == views[1]); err != nil {
+				return err
 			}
-			d.group = append(d.group, hold(f, r))
 		}
 		return nil
 	})
@@ -122,34 +111,55 @@ func showDiffViews(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.out.Trailer(fmt.Sprintf("%d rejected, %d changed, %d added, %d the same", d.rejected, d.changed, d.added, d.same))
+	return c.out.Trailer(d.trailer())
 }
 
 // viewDiff compares the routes of one key at a time.
 type viewDiff struct {
 	c          *call
-	views      [2]bmp.View
 	text, json bool
-	group      []heldRoute
+	sides      [2][]shownRoute // of the key gathered, by view
 
 	rejected, changed, added, same int
+}
+
+// viewDiff writes the heading.
+func (c *call) viewDiff() (*viewDiff, error) {
+	d := &viewDiff{c: c}
+	d.text, d.json = c.out.Needs()
+	return d, c.out.Columns(filter.Column{Name: "Action", Width: 8}, filter.Column{Name: "Prefix", Width: 18}, filter.Column{Name: "Next hop", Width: 15},
+		filter.Column{Name: "Path", Key: "as_path", Width: 19}, filter.Column{Name: "Changed"})
+}
+
+func (d *viewDiff) trailer() string {
+	return fmt.Sprintf("%d rejected, %d changed, %d added, %d the same", d.rejected, d.changed, d.added, d.same)
+}
+
+// add takes the next route, in the order of keys; second says that it is of the second view.
+func (d *viewDiff) add(r shownRoute, second bool) error {
+	for _, side := range d.sides {
+		if len(side) > 0 && (side[0].family != r.family || string(side[0].key) != string(r.key)) {
+			if err := d.flush(); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	side := 0
+	if second {
+		side = 1
+	}
+	d.sides[side] = append(d.sides[side], r)
+	return nil
 }
 
 // flush compares the routes of the key gathered. Routes are paired by their path
 // ID where both views have them; where one has not, an equal one is the pair, or
 // the first that is left.
 func (d *viewDiff) flush() error {
-	var sides [2][]heldRoute
-	for _, r := range d.group {
-		side := 0
-		if r.Table.Owner().View == uint8(d.views[1]) {
-			side = 1
-		}
-		sides[side] = append(sides[side], r)
-	}
-	d.group = d.group[:0]
-	before, after := sides[0], sides[1]
-	byID := len(before) > 0 && len(after) > 0 && before[0].Table.AddPath() && after[0].Table.AddPath()
+	before, after := d.sides[0], d.sides[1]
+	d.sides[0], d.sides[1] = nil, nil
+	byID := len(before) > 0 && len(after) > 0 && before[0].addPath && after[0].addPath
 	used := make([]bool, len(before))
 	for i := range after {
 		a := &after[i]
@@ -162,11 +172,11 @@ func (d *viewDiff) flush() error {
 			continue
 		}
 		used[pair] = true
-		if string(before[pair].Record) == string(a.Record) {
+		if string(before[pair].record) == string(a.record) {
 			d.same++
 			continue
 		}
-		x, y := bgp.Decode(before[pair].Record, a.family), bgp.Decode(a.Record, a.family)
+		x, y := bgp.Decode(before[pair].record, a.family), bgp.Decode(a.record, a.family)
 		names, texts := changedAttributes(&x, &y)
 		if len(names) == 0 {
 			// The bytes differ in what says nothing: order, flags, width of AS numbers.
@@ -190,16 +200,16 @@ func (d *viewDiff) flush() error {
 }
 
 // pairOf finds the route of the other view that a is to be compared with; -1 for none.
-func pairOf(a *heldRoute, before []heldRoute, used []bool, byID bool) int {
+func pairOf(a *shownRoute, before []shownRoute, used []bool, byID bool) int {
 	left := -1
 	for j := range before {
 		switch {
 		case used[j]:
 		case byID:
-			if before[j].PathID == a.PathID {
+			if before[j].pathID == a.pathID {
 				return j
 			}
-		case string(before[j].Record) == string(a.Record):
+		case string(before[j].record) == string(a.record):
 			return j
 		case left < 0:
 			left = j
@@ -208,15 +218,14 @@ func pairOf(a *heldRoute, before []heldRoute, used []bool, byID bool) int {
 	return left
 }
 
-func (d *viewDiff) record(word, action string, r *heldRoute, names, texts []string) error {
+func (d *viewDiff) record(word, action string, r *shownRoute, names, texts []string) error {
 	var rec filter.Record
 	if d.text {
-		rec.Cells = []string{word, nlriText(r.family, r.Key), hopText(r.Record), pathText(r.Record), strings.Join(texts, ", ")}
+		rec.Cells = []string{word, nlriText(r.family, r.key), hopText(r.record), pathText(r.record), strings.Join(texts, ", ")}
 	}
 	if d.json {
-		a := bgp.Decode(r.Record, r.family)
-		row := d.c.live(r.family, &r.Route)
-		rec.JSON = diffJSON{d.c.time(r.Since), action, jsonNames(names), d.c.routeJSON(&row, &a)}
+		a := bgp.Decode(r.record, r.family)
+		rec.JSON = diffJSON{d.c.time(r.since), action, jsonNames(names), d.c.routeJSON(r, &a)}
 	}
 	return d.c.out.Record(rec)
 }
@@ -263,10 +272,10 @@ func showDiffPrefix(ctx context.Context, c *call) error {
 	if q.limit == 0 {
 		q.limit = maxSideBySide
 	}
-	var routes []heldRoute
+	var routes []shownRoute
 	limited, err := q.run(ctx, c, func(f bgp.Family, batch []rib.Route) error {
 		for i := range batch {
-			routes = append(routes, hold(f, &batch[i]))
+			routes = append(routes, c.hold(f, &batch[i]))
 		}
 		return nil
 	})
@@ -279,13 +288,13 @@ func showDiffPrefix(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(routes, func(a, b heldRoute) int {
-		return int(int64(a.Table.Owner().Client) - int64(b.Table.Owner().Client))
+	slices.SortStableFunc(routes, func(a, b shownRoute) int {
+		return int(int64(a.client) - int64(b.client))
 	})
 	reference := commonest(routes)
 	var common bgp.Attributes
 	if reference != nil {
-		common = bgp.Decode(reference.Record, reference.family)
+		common = bgp.Decode(reference.record, reference.family)
 	}
 	w := &routeWriter{c: c, clients: make(map[uint32]bool)}
 	w.cells, w.json = c.out.Needs()
@@ -293,27 +302,26 @@ func showDiffPrefix(ctx context.Context, c *call) error {
 	with, without := 0, 0
 	for _, cl := range c.station.Clients() {
 		first := next
-		for next < len(routes) && routes[next].Table.Owner().Client <= cl.ID() {
+		for next < len(routes) && routes[next].client <= cl.ID() {
 			r := &routes[next]
 			next++
-			if r.Table.Owner().Client < cl.ID() {
+			if r.client < cl.ID() {
 				continue // a client that was flushed meanwhile
 			}
-			a := bgp.Decode(r.Record, r.family)
+			a := bgp.Decode(r.record, r.family)
 			names, texts := changedAttributes(&common, &a)
-			row := c.live(r.family, &r.Route)
 			var rec filter.Record
 			if w.cells {
 				w.hasAttr = false
-				w.hop, w.path = hopText(r.Record), pathText(r.Record)
-				rec.Cells = append(w.row(&row), strings.Join(texts, ", "))
+				w.hop, w.path = hopText(r.record), pathText(r.record)
+				rec.Cells = append(w.row(r), strings.Join(texts, ", "))
 			}
 			if w.json {
 				action := "announce"
 				if len(names) > 0 {
 					action = "change"
 				}
-				rec.JSON = diffJSON{c.time(r.Since), action, jsonNames(names), c.routeJSON(&row, &a)}
+				rec.JSON = diffJSON{c.time(r.since), action, jsonNames(names), c.routeJSON(r, &a)}
 			}
 			if err := c.out.Record(rec); err != nil {
 				return err
@@ -349,14 +357,14 @@ func showDiffPrefix(ctx context.Context, c *call) error {
 }
 
 // commonest is a route with the attributes that most have.
-func commonest(routes []heldRoute) *heldRoute {
+func commonest(routes []shownRoute) *shownRoute {
 	counts := make(map[string]int)
-	var best *heldRoute
+	var best *shownRoute
 	for i := range routes {
-		counts[string(routes[i].Record)]++
+		counts[string(routes[i].record)]++
 	}
 	for i := range routes {
-		if best == nil || counts[string(routes[i].Record)] > counts[string(best.Record)] {
+		if best == nil || counts[string(routes[i].record)] > counts[string(best.record)] {
 			best = &routes[i]
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"bmp/engine"
+	"bmp/engine/archive"
 	"bmp/engine/client"
 	"bmp/engine/listen"
 	"bmp/proto/control"
@@ -45,11 +46,12 @@ type testStation struct {
 	console *control.Client
 	events  chan control.Line
 	routers map[string]*router
+	marks   map[string]string // moments of a transcript
 }
 
 func startStation(t testing.TB, o engine.Options) *testStation {
 	t.Helper()
-	ts := &testStation{t: t, events: make(chan control.Line, 1000), routers: make(map[string]*router)}
+	ts := &testStation{t: t, events: make(chan control.Line, 1000), routers: make(map[string]*router), marks: make(map[string]string)}
 	var handler *Handler
 	o.Version = "0.0.0-test"
 	o.Commands = func(s *engine.Station) control.Handler {
@@ -152,6 +154,7 @@ func (ts *testStation) stable(text string) string {
 	for _, x := range []struct{ re, with string }{
 		{`(127\.0\.0\.\d+):\d{5}\b`, "$1:PPPPP"},
 		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`, "DATE"},
+		{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? UTC`, "MOMENT"},
 		{`\d\d:\d\d:\d\d\.\d{3}`, "hh:mm:ss.mmm"},
 		{`\b\d\d:\d\d:\d\d\b`, "HH:MM:SS"},
 		{`(BMP Server pid      : )\d+`, "${1}PID"},
@@ -172,7 +175,8 @@ func (ts *testStation) stable(text string) string {
 
 // TestTranscripts plays every archive of testdata against a station of its own,
 // file by file: "router NAME" is what that router sends, "console" what is typed
-// after "bmp# " and must be printed.
+// after "bmp# " and must be printed, "mark NAME" a moment that $NAME stands for in what is typed. A transcript that says so
+// at its head has a station with an archive.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -184,7 +188,11 @@ func TestTranscripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ts := startStation(t, engine.Options{})
+			var o engine.Options
+			if strings.Contains(string(a.Comment), "with an archive") {
+				o.Archive = &archive.Options{}
+			}
+			ts := startStation(t, o)
 			changed := false
 			for i := range a.Files {
 				f := &a.Files[i]
@@ -196,6 +204,8 @@ func TestTranscripts(t *testing.T) {
 					if r.client(ts.Station).Brief().State == client.Down {
 						delete(ts.routers, name) // the next time it connects again
 					}
+				case "mark":
+					ts.mark(name)
 				case "console":
 					got := ts.stable(ts.replay(string(f.Data)))
 					if got == string(f.Data) {
@@ -222,6 +232,18 @@ func TestTranscripts(t *testing.T) {
 	}
 }
 
+// mark remembers a moment that nothing else happens at.
+func (ts *testStation) mark(name string) {
+	ts.t.Helper()
+	past := func() func() bool {
+		t := time.Now()
+		return func() bool { return time.Since(t) > 2*time.Millisecond }
+	}
+	waitFor(ts.t, "the clock to go on", past())
+	ts.marks[name] = time.Now().UTC().Format("2006-01-02T15:04:05.000000000Z07:00")
+	waitFor(ts.t, "the clock to go on", past())
+}
+
 // replay types the lines of a console file again and returns what the file
 // should be.
 func (ts *testStation) replay(text string) string {
@@ -236,6 +258,9 @@ func (ts *testStation) replay(text string) string {
 		typed, ok := strings.CutPrefix(line, "bmp# ")
 		if !ok {
 			continue
+		}
+		for name, at := range ts.marks {
+			typed = strings.ReplaceAll(typed, "$"+name, at)
 		}
 		out, _ := ts.typed(typed)
 		b.WriteString(line + "\n" + out)

@@ -31,7 +31,8 @@ var (
 	peerColumns    = []string{"ID", "Address", "R-D", "AS", "BGP-ID", "State", "Uptime", "Pre", "Post", "Out", "Loc", "Table", "Reason"}
 	allPeerColumns = append([]string{"Client"}, peerColumns...)
 	routeColumns   = []string{"Client", "Peer", "View", "Prefix", "Next hop", "Path", "Age"}
-	diffColumns    = []string{"Action", "Prefix", "Changed", "From", "To"}
+	diffColumns    = []string{"Action", "Prefix", "Next hop", "Path", "Changed"}
+	changeColumns  = []string{"Time", "Router's time", "Action", "Client", "Peer", "View", "Prefix", "Next hop", "Path", "Changed"}
 )
 
 // rows are the station's commands, in the order of the manual.
@@ -67,7 +68,8 @@ func rows() []row {
 			Pattern: "show client CLIENT peer PEER routes [VIEW] [FAMILY] [" + routeMatch + "] {" + peerRouteFilters + "}",
 			Help:    "the routes of one peer", Columns: routeColumns,
 			Examples: []string{"show client 1 peer 10.0.0.1 routes", "show client 1 peer 10.0.0.1 routes adj-in-pre ipv4 10.0.0.0/8 longer",
-				"show client 1 peer 10.0.0.1 routes as-path _65010$"}}, showPeerRoutes},
+				"show client 1 peer 10.0.0.1 routes as-path _65010$", "show client 1 peer 10.0.0.1 routes at -15m",
+				"show client 1 peer 10.0.0.1 routes diff -1h -5m"}}, showPeerRoutes},
 		{grammar.Command{ID: "clear client", Pattern: "clear client CLIENT", Help: "close the BMP session; the router reconnects", Role: grammar.Admin,
 			Examples: []string{"clear client 1"}}, clearClient},
 		{grammar.Command{ID: "clear client counters", Pattern: "clear client CLIENT counters", Help: "zero the counters; the session stays", Role: grammar.Admin,
@@ -98,15 +100,17 @@ func rows() []row {
 			Help: "routes over all clients, peers and views", Columns: routeColumns,
 			Examples: []string{"show bgp 203.0.113.0/24", "show bgp 203.0.113.7", "show bgp 10.0.0.0/8 longer view loc-rib",
 				"show bgp ipv4 vpn rd 65000:1", "show bgp ipv6 origin-as 65010 limit 20", "show bgp evpn all | count",
-				"show bgp 203.0.113.0/24 detail", "show bgp ipv4 as-path _65010$"}}, showBGP},
+				"show bgp 203.0.113.0/24 detail", "show bgp ipv4 as-path _65010$", "show bgp 203.0.113.0/24 at 10:05",
+				"show bgp 203.0.113.0/24 history", "show bgp 10.0.0.0/8 longer since -5m", "show bgp 203.0.113.0/24 diff -1h"}}, showBGP},
 		{grammar.Command{ID: "show bgp attribute", Pattern: "show bgp [FAMILY] attribute {" + routeFilters + "}",
 			Help: "routes by their attributes", Columns: routeColumns,
 			Examples: []string{"show bgp attribute next-hop 10.0.0.1"}}, showBGP},
 		{grammar.Command{ID: "show diff client", Pattern: "show diff client CLIENT peer PEER VIEW VIEW [FAMILY] [PREFIX|NLRI]",
 			Help: "two views of a peer: what policy rejected, changed, added", Columns: diffColumns,
 			Examples: []string{"show diff client 1 peer 10.0.0.1 adj-in-pre adj-in-post"}}, showDiffViews},
-		{grammar.Command{ID: "show diff client at", Pattern: "show diff client CLIENT peer PEER VIEW [VIEW] [FAMILY] [PREFIX|NLRI] at T T",
-			Help: "a peer's routes at two times"}, later("'at' (questions about the past)")},
+		{grammar.Command{ID: "show diff client at", Pattern: "show diff client CLIENT peer PEER [VIEW] [VIEW] [FAMILY] [PREFIX|NLRI] at T T",
+			Help: "a peer's routes at two times", Columns: changeColumns,
+			Examples: []string{"show diff client 1 peer 10.0.0.1 at -1h -5m", "show diff client 1 peer 10.0.0.1 adj-in-pre ipv4 at 10:00 10:05"}}, showDiffTimes},
 		{grammar.Command{ID: "show diff", Pattern: "show diff (PREFIX|ADDR|NLRI)", Help: "one prefix, all clients side by side",
 			Examples: []string{"show diff 203.0.113.0/24"}}, showDiffPrefix},
 
