@@ -24,7 +24,6 @@ type pastQuery struct {
 	archive  *archive.Archive // nil: none
 	peerText string           // what `peer` says, empty for none
 	clients  []*pastClient
-	known    map[uint32]bool // clients of the live tables' answer
 	notes    pastNotes
 	progress func(string)
 }
@@ -359,10 +358,9 @@ func tooMany(err error) error {
 
 // pastNotes is what has to be said beside an answer about the past.
 type pastNotes struct {
-	list    []string
-	more    int
-	unseen  []string // clients of which nothing is known up to the time
-	corrupt int
+	list   []string
+	more   int
+	unseen []string // clients of which nothing is known up to the time
 }
 
 const maxPastNotes = 8
