@@ -47,6 +47,7 @@ type Options struct {
 	janitor    time.Duration                  // interval; 0: 1 s
 	memory     func() int64                   // resident bytes, for tests; nil: the kernel's word
 	memoryLeft func() (left int64, by string) // what more there is, for tests; nil: the kernel's word
+	relays     relayTiming
 }
 
 func (o Options) withDefaults() Options {

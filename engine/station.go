@@ -31,6 +31,8 @@ type Station struct {
 	budget  client.Budget
 	env     client.Env
 	archive *archiving // nil: none
+	relays  *relays
+	feeds   client.FeedBudget
 	state   *State
 	waiting *listen.Waiting
 	control atomic.Pointer[Control]
@@ -79,7 +81,9 @@ func New(o Options) (*Station, error) {
 	}
 	s.budget.Limit = o.RingBudget
 	s.retention.Store(int64(o.Retention))
-	s.env = client.Env{Store: s.store, Bus: s.bus, Budget: &s.budget, Timing: o.Timing, MaxMessage: o.MaxMessage}
+	s.feeds.Limit = allFeedBytes
+	s.relays = newRelays(s, o.relays)
+	s.env = client.Env{Store: s.store, Bus: s.bus, Budget: &s.budget, Timing: o.Timing, MaxMessage: o.MaxMessage, Begun: s.relays.begun}
 	if err := s.openArchive(o); err != nil {
 		return nil, errors.Join(err, s.store.Close(), state.Close())
 	}
@@ -134,6 +138,7 @@ func (s *Station) abandon() {
 	s.closeSessions("the station did not start")
 	s.accepts.Wait()
 	s.sessions.Wait()
+	s.relays.close()
 	s.bus.Close()
 	s.archive.close()
 	s.store.Close()
@@ -177,6 +182,7 @@ func (s *Station) Retire(reason string) (closed int, err error) {
 		s.retired = s.closeSessions(reason)
 		s.accepts.Wait()
 		s.sessions.Wait()
+		s.relays.close()
 		clients := "clients"
 		if s.retired == 1 {
 			clients = "client"
@@ -200,6 +206,7 @@ func (s *Station) Stop(reason string) {
 // tidy is what the janitor does.
 func (s *Station) tidy(now time.Time) {
 	s.expire(now)
+	s.relays.tidy()
 	s.guardMemory(now)
 	if err := s.state.Sync(); err != nil {
 		s.say("State folder: %v", err)

@@ -65,6 +65,9 @@ func (s *Session) apply(f bmp.Frame) {
 	if s.archive != nil {
 		s.keep()
 	}
+	if len(c.feeds) > 0 {
+		s.feed()
+	}
 	if s.follow {
 		s.tellMessage(p)
 	}
@@ -184,6 +187,9 @@ func (s *Session) bad(p *peer, class bgp.ErrorClass, at int, reason string) {
 	s.badLine(p, reason)
 }
 
+// maxInitiation is the longest Initiation that is kept as it came.
+const maxInitiation = 16 << 10
+
 func (s *Session) initiation(m *bmp.Initiation) {
 	c := s.client
 	name := shortText(m.SysName())
@@ -197,6 +203,9 @@ func (s *Session) initiation(m *bmp.Initiation) {
 		c.name.Store(&name)
 	}
 	c.initiated = true
+	if len(s.frame.Raw) <= maxInitiation {
+		c.init = bytes.Clone(s.frame.Raw)
+	}
 	c.sysDescr = shortText(m.SysDescr())
 	c.initText = nil
 	for _, t := range m.TLVs {

@@ -22,6 +22,10 @@ type Env struct {
 	Timing     Timing
 	MaxMessage int // longest BMP message; 0: bmp.DefaultMaxMessage
 
+	// Begun, if not nil, is told that a session has begun, before its first message is applied and with the client locked:
+	// it may ask Client.ID and Glance alone. It returns feeds that have the session from its first byte on.
+	Begun func(*Client) []*Feed
+
 	hellos atomic.Int64 // bytes held of sessions before their first whole message, beyond helloFree of each
 }
 
@@ -95,7 +99,9 @@ type Client struct {
 	byKey     map[peerKey]*peer
 	byID      map[uint32]*peer
 	nextID    uint32
-	openBytes int // of the OPENs kept of all peers
+	feeds     []*Feed // of the running session
+	init      []byte  // its newest Initiation; nil: none, or longer than anybody needs
+	openBytes int     // of the OPENs kept of all peers
 
 	counts        [bmp.MessageTypes + 1]uint64
 	bytes         uint64
@@ -215,6 +221,7 @@ func (c *Client) Begin(s *Session, now time.Time) bool {
 	c.since = now.UnixNano()
 	c.initiated, c.ended, c.reason = false, "", ""
 	c.version, c.profile = 0, bmp.ProfileAuto
+	c.init = nil
 	return true
 }
 

@@ -262,6 +262,7 @@ func (s *Session) begin() {
 	s.followRoutes(s.follow)
 	c.since = s.now
 	s.beginArchive()
+	s.beginFeeds()
 	c.publish(event.Event{Time: s.time, Kind: event.Adjacency, Text: "UP", Console: true, Live: true})
 	s.startTimers()
 }
@@ -284,6 +285,7 @@ func (s *Session) end(e End, err error) {
 	}
 	c.log = append(c.log, info)
 	s.endArchive(info.End, e.Reason)
+	s.endFeeds(e.Reason)
 
 	var cut *bmp.TruncatedError
 	switch {

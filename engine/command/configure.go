@@ -359,6 +359,9 @@ func (h *Handler) configuration() []string {
 			}
 		}
 	}
+	for _, r := range h.station.RelayRules() {
+		lines = append(lines, relayLine(r))
+	}
 	for _, cl := range h.station.Clients() {
 		for _, q := range cl.Quirks() {
 			// IDs of clients are kept and never given to another; those of peers are not.

@@ -125,6 +125,9 @@ func updateInvariants(t *testing.T, pdu []byte, ctx Context) {
 			}
 			checkRecord(t, rec, s.Family)
 			checkKey(t, s.Family, it.Key)
+			if !s.Withdraw {
+				rejoin(t, s.Family, s.AddPath, &it)
+			}
 		}
 		if n != 0 || (err == nil) != (it.Err() == nil) {
 			t.Fatalf("CheckNLRI and Next differ by %d, %v and %v", n, err, it.Err())

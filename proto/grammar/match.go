@@ -105,6 +105,9 @@ func (m *Match) Size(name string) (int64, bool) { return typed[int64](m, name) }
 // Addr is the value of an ADDR.
 func (m *Match) Addr(name string) (netip.Addr, bool) { return typed[netip.Addr](m, name) }
 
+// AddrPort is the value of an ADDRPORT.
+func (m *Match) AddrPort(name string) (netip.AddrPort, bool) { return typed[netip.AddrPort](m, name) }
+
 // Prefix is the value of a PREFIX.
 func (m *Match) Prefix(name string) (netip.Prefix, bool) { return typed[netip.Prefix](m, name) }
 
