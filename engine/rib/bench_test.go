@@ -463,6 +463,68 @@ func BenchmarkSparse(b *testing.B) {
 	}
 }
 
+// BenchmarkRouters loads 100 routers of 10 peers with 10,000 of 1M prefixes each, all side by side: a router's 10 peers
+// one after the other, of all routers some thousand routes in turn. "run" has peers whose routes follow each other in a
+// table common to all, "scattered" has peers with any prefixes. In both, half of the attribute sets are the router's own.
+func BenchmarkRouters(b *testing.B) {
+	const routers, peers, each, slice, perSet = 100, 10, 10_000, 2_000, 10
+	g := newGenerator(1_000_000)
+	keys := make([][5]byte, len(g.prefixes))
+	for i := range keys {
+		copy(keys[i][:], g.key(i))
+	}
+	for _, name := range []string{"run", "scattered"} {
+		b.Run(name, func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			b.ReportAllocs()
+			for range b.N {
+				s := testStore(b, Options{})
+				var writers [routers]*Writer
+				var tables [routers]*Table
+				for i := range writers {
+					writers[i] = s.NewWriter()
+				}
+				routes, rec := 0, []byte(nil)
+				pick := rand.New(rand.NewPCG(1, 2))
+				before, from := rss(), cpu()
+				for at := 0; at < peers*each; at += slice {
+					for i, w := range writers {
+						peer := uint32(i*peers + at/each)
+						if at%each == 0 {
+							tables[i] = s.NewTable(Owner{Client: uint32(i), Peer: peer, Family: bgp.IPv4Unicast}, false)
+						}
+						start := int(peer*2654435761) % len(keys)
+						for k := at % each; k < at%each+slice; k++ {
+							n := (start + k) % len(keys)
+							if name == "scattered" {
+								n = pick.IntN(len(keys))
+							}
+							if k%perSet == 0 || len(rec) == 0 {
+								seed := uint64(n)
+								if n&1 == 0 {
+									seed |= uint64(i+1) << 32
+								}
+								rec = appendRecord(rec[:0], seed)
+							}
+							key := &keys[n]
+							w.Announce(tables[i], key[:1+(key[0]+7)/8], 0, rec, benchNow)
+							routes++
+						}
+						w.Flush()
+					}
+				}
+				b.ReportMetric(float64((cpu()-from).Nanoseconds())/float64(routes), "load-ns/route")
+				st := s.Stats()
+				b.ReportMetric(per(rss()-before, int(st.Routes)), "B/route")
+				b.ReportMetric(per(st.CellBytes, int(st.Routes)), "cell-B/route")
+				dense := len(s.familyOf(bgp.IPv4Unicast, false).dense)
+				b.Logf("%d routes, %d sets, %d sweeps; %d tables of %d dense", st.Routes, st.AttributeSets, st.Sweeps, dense, st.Tables)
+			}
+		})
+	}
+}
+
 // BenchmarkEmpty is what 30,000 tables without a route take.
 func BenchmarkEmpty(b *testing.B) {
 	for range b.N {

@@ -51,12 +51,11 @@ func (d *dict) setPresence(s *Store, id uint32, t *Table) bool {
 	if d.present.Load() == presenceOff {
 		return true
 	}
-	bits := presenceOf(t.number)
-	if !d.addPresence(s, id, 0, bits) {
+	if !d.addPresence(s, id, 0, t.bits) {
 		return false
 	}
 	if d.marks.Load() != nil {
-		d.addPresence(s, id, 2, bits)
+		d.addPresence(s, id, 2, t.bits)
 	}
 	return true
 }
@@ -64,7 +63,7 @@ func (d *dict) setPresence(s *Store, id uint32, t *Table) bool {
 // renewedPresence notes it in what a sweep builds.
 func (d *dict) renewedPresence(s *Store, id uint32, t *Table) {
 	if d.present.Load() != presenceOff {
-		d.addPresence(s, id, 2, presenceOf(t.number))
+		d.addPresence(s, id, 2, t.bits)
 	}
 }
 

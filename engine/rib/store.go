@@ -214,7 +214,7 @@ func (f *family) setDense(t *Table, dense bool) {
 
 func (f *family) addSparse(t *Table) {
 	b := &f.buckets[t.number%presenceBits]
-	*b = append(*b, sparse{presenceOf(t.number), t})
+	*b = append(*b, sparse{t.bits, t})
 }
 
 func (f *family) dropSparse(t *Table) {
@@ -238,6 +238,7 @@ func (s *Store) NewTable(o Owner, addPath bool) *Table {
 		t.number = uint32(len(f.tables))
 		f.tables = append(f.tables, t)
 	}
+	t.bits = presenceOf(t.number)
 	f.addSparse(t)
 	if len(f.tables)-len(f.numbers)-len(f.dense) == s.presenceFrom && f.dict.present.Load() == presenceOff {
 		s.wakeNow()

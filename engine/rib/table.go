@@ -46,6 +46,7 @@ type Table struct {
 	family  *family
 	owner   Owner
 	number  uint32 // in family.tables
+	bits    presence
 	addPath bool
 
 	root    atomic.Pointer[root] // nil while empty

@@ -128,6 +128,33 @@ func (t *Table) find(r *root, key uint64) *uint64 {
 	return nil
 }
 
+// near finds in a tree whose keys and leaves do not change meanwhile. It looks first where the last key was: in one
+// batch of one table, one key is often near the other.
+type near struct {
+	leaf       leaf
+	first, end uint64 // of the keys that belong in leaf
+}
+
+func (n *near) find(t *Table, r *root, key uint64) *uint64 {
+	if key < n.first || key >= n.end {
+		bi := at(r.firsts, key)
+		b := r.branches[bi].Load()
+		li := at(b.firsts, key)
+		n.leaf, n.first, n.end = t.leaf(b.leaves[li]), b.firsts[li], math.MaxUint64
+		if limit, ok := r.limit(b, bi, li); ok {
+			n.end = limit
+		}
+	}
+	l := n.leaf
+	if k := len(l.words); k == 0 || l.key(k-1) < key {
+		return nil
+	}
+	if i := l.search(key); l.key(i) == key {
+		return &l.words[i]
+	}
+	return nil
+}
+
 // eachLeaf is Table.each for a tree.
 func (t *Table) eachLeaf(r *root, from uint64, fn func(id, path uint32, cell *uint64) bool) {
 	for i := at(r.firsts, from); i < len(r.branches); i++ {
@@ -330,6 +357,13 @@ func (t *Table) insert(entries []entry, scratch *[]entry) int {
 			done = end
 			continue
 		}
+		if k := len(l.words); t.tombs == 0 && k > 0 && l.key(k-1) < key {
+			if !t.appendLeaves(r, bi, li, l, entries[done:end]) {
+				return done
+			}
+			done = end
+			continue
+		}
 		merged, tombs := l.merge((*scratch)[:0], entries[done:end])
 		*scratch = merged
 		if len(merged) <= t.leafCap() {
@@ -377,12 +411,46 @@ func (l leaf) merge(dst []entry, add []entry) (all []entry, tombs uint32) {
 	return append(dst, add...), tombs
 }
 
+// appendLeaves adds entries, which come after all of leaf li and before the next: it fills that leaf, and others. Most
+// numbers come so, when peers announce in about the same order.
+func (t *Table) appendLeaves(r *root, bi, li int, l leaf, add []entry) bool {
+	b := r.branches[bi].Load()
+	old := b.leaves[li]
+	firsts, refs := b.firsts[li:li+1:li+1], []uint32{old}
+	room := t.leafCap() - len(l.words)
+	if room > 0 {
+		if refs[0] = t.extendLeaf(l, add[:room]); refs[0] == 0 {
+			return false
+		}
+	}
+	for add = add[room:]; len(add) > 0; {
+		n := min(t.leafCap(), len(add))
+		ref := t.writeLeaf(add[:n])
+		if ref == 0 {
+			if room == 0 {
+				refs = refs[1:]
+			}
+			t.giveLeaves(refs)
+			return false
+		}
+		firsts, refs, add = append(firsts, add[0].key), append(refs, ref), add[n:]
+	}
+	t.replaceLeaves(r, bi, li, li+1, firsts, refs)
+	if room > 0 {
+		t.store.retireLeaf(old)
+	}
+	return true
+}
+
 // spread puts merged, which is too much for leaf li of branch bi, into that leaf and its neighbours, with one leaf
-// more if need be.
+// more if need be; or, when it is much more, into leaves of its own.
 func (t *Table) spread(r *root, bi, li int, merged []entry, tombs uint32, scratch *[]entry) bool {
 	b := r.branches[bi].Load()
-	from := max(0, min(li-1, len(b.leaves)-leafWindow))
-	to := min(from+leafWindow, len(b.leaves))
+	from, to := li, li+1
+	if len(merged) < t.leafCap()*2 {
+		from = max(0, min(li-1, len(b.leaves)-leafWindow))
+		to = min(from+leafWindow, len(b.leaves))
+	}
 	n := len(merged)
 	all := merged[n:]
 	for i := from; i < to; i++ {
@@ -402,31 +470,39 @@ func (t *Table) spread(r *root, bi, li int, merged []entry, tombs uint32, scratc
 		return false
 	}
 	firsts[0] = b.firsts[from]
-	next := &branch{
-		slices.Concat(b.firsts[:from], firsts, b.firsts[to:]),
-		slices.Concat(b.leaves[:from], refs, b.leaves[to:]),
-	}
-	if k := len(next.leaves); k <= branchMax {
-		r.branches[bi].Store(next)
-	} else {
-		wide := &root{firsts: slices.Insert(slices.Clone(r.firsts), bi+1, next.firsts[k/2])}
-		wide.branches = make([]atomic.Pointer[branch], len(wide.firsts))
-		for i := range r.branches {
-			j := i
-			if i > bi {
-				j++
-			}
-			wide.branches[j].Store(r.branches[i].Load())
-		}
-		wide.branches[bi].Store(&branch{slices.Clone(next.firsts[:k/2]), slices.Clone(next.leaves[:k/2])})
-		wide.branches[bi+1].Store(&branch{slices.Clone(next.firsts[k/2:]), slices.Clone(next.leaves[k/2:])})
-		t.root.Store(wide) // the pages are the same but for those retired below
-	}
+	t.replaceLeaves(r, bi, from, to, firsts, refs)
 	for _, ref := range b.leaves[from:to] {
 		t.store.retireLeaf(ref)
 	}
 	t.tombs -= tombs
 	return true
+}
+
+// replaceLeaves puts leaves in place of some of branch bi, which it may divide. At most half a branch's leaves come in
+// place of one.
+func (t *Table) replaceLeaves(r *root, bi, from, to int, firsts []uint64, refs []uint32) {
+	b := r.branches[bi].Load()
+	next := &branch{
+		slices.Concat(b.firsts[:from], firsts, b.firsts[to:]),
+		slices.Concat(b.leaves[:from], refs, b.leaves[to:]),
+	}
+	k := len(next.leaves)
+	if k <= branchMax {
+		r.branches[bi].Store(next)
+		return
+	}
+	wide := &root{firsts: slices.Insert(slices.Clone(r.firsts), bi+1, next.firsts[k/2])}
+	wide.branches = make([]atomic.Pointer[branch], len(wide.firsts))
+	for i := range r.branches {
+		j := i
+		if i > bi {
+			j++
+		}
+		wide.branches[j].Store(r.branches[i].Load())
+	}
+	wide.branches[bi].Store(&branch{slices.Clone(next.firsts[:k/2]), slices.Clone(next.leaves[:k/2])})
+	wide.branches[bi+1].Store(&branch{slices.Clone(next.firsts[k/2:]), slices.Clone(next.leaves[k/2:])})
+	t.root.Store(wide) // the pages are the same but for those that the caller retires
 }
 
 // compact writes a tree anew when withdrawn entries are too many in it. t.mu is held.

@@ -322,6 +322,7 @@ func (b *batch) apply(s *Store, t *Table, ops []op) (departed int64) {
 	wasN, wasStale := n, stale
 	r := t.root.Load()
 	tree := r == nil || !r.isDense()
+	var last near
 	b.add = b.add[:0]
 	for i := range ops {
 		o := &ops[i]
@@ -340,7 +341,7 @@ func (b *batch) apply(s *Store, t *Table, ops []op) (departed int64) {
 		case tree:
 			key := t.key(o.id, o.path)
 			if r != nil {
-				cell = t.find(r, key)
+				cell = last.find(t, r, key)
 			}
 			if inLeaf = cell != nil; !inLeaf {
 				cell = b.place(key)
