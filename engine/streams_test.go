@@ -68,9 +68,6 @@ func readData(t *testing.T, path string) []byte {
 	return b
 }
 
-// raceDetector says whether the test was built with -race.
-var raceDetector bool
-
 // startStation starts a station on a free loopback port, which the end of the test stops.
 func startStation(t testing.TB, change func(*Options)) *Station {
 	t.Helper()
