@@ -338,6 +338,7 @@ func TestMemoryLimit(t *testing.T) {
 	s := startStation(t, func(o *Options) {
 		o.MemoryLimit = 1 << 30
 		o.janitor = time.Millisecond
+		o.settle = time.Millisecond
 		o.memory = used.load
 	})
 	p := bmptest.NewPeer("10.0.0.1", 65001)

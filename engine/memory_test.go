@@ -74,6 +74,7 @@ func TestMemoryLeftElsewhere(t *testing.T) {
 	left.store(1 << 29)
 	s := startStation(t, func(o *Options) {
 		o.MemoryLimit = 1 << 40
+		o.settle = time.Millisecond
 		o.janitor = time.Millisecond
 		o.memory = used.load
 		o.memoryLeft = func() (int64, string) { return left.load(), "the cgroup" }
@@ -102,7 +103,7 @@ func TestMemoryOfRealRoutes(t *testing.T) {
 	}
 	const room, slack = 96 << 20, 64 << 20
 	limit := base + room
-	s := startStation(t, func(o *Options) { o.MemoryLimit = limit })
+	s := startStation(t, func(o *Options) { o.MemoryLimit, o.settle = limit, 10*time.Millisecond })
 	quiet := connect(t, s, "127.0.0.2", "quiet")
 	quiet.send(distinct(t, 7, 100, 10))
 	greedy := connect(t, s, "127.0.0.3", "greedy")
@@ -155,7 +156,7 @@ func TestMemoryGroup(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "memory.max"), "max\n")
 	writeFile(t, filepath.Join(dir, "memory.current"), "700\n")
-	writeFile(t, filepath.Join(dir, "memory.stat"), "anon 400\ninactive_file 200\nactive_file 50\nfile 250\n")
+	writeFile(t, filepath.Join(dir, "memory.stat"), "anon 400\ninactive_file 200\nactive_file 50\nfile 250\nfile_dirty 10\n")
 	g := memoryGroup{dir: dir, limits: []string{"memory.max", "memory.high"}, usage: "memory.current"}
 	if limit, ok := g.limit(); ok {
 		t.Errorf("no limit is %d", limit)
@@ -163,7 +164,7 @@ func TestMemoryGroup(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "memory.max"), "1000\n")
 	writeFile(t, filepath.Join(dir, "memory.high"), "900\n")
 	limit, ok := g.limit()
-	if left, has := g.left(limit); !ok || limit != 900 || !has || left != 450 {
+	if left, has := g.left(limit); !ok || limit != 900 || !has || left != 440 {
 		t.Errorf("limit %d, left %d", limit, left)
 	}
 	writeFile(t, filepath.Join(dir, "memory.limit_in_bytes"), "9223372036854771712\n") // version 1's word for none

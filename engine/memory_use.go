@@ -100,7 +100,7 @@ func (g memoryGroup) limit() (limit int64, ok bool) {
 	return limit, ok
 }
 
-// left is what the group still gives: what it holds of files can go.
+// left is what the group still gives: what it holds of files, and is written, can go.
 func (g memoryGroup) left(limit int64) (int64, bool) {
 	used, err := readNumber(g.dir + "/" + g.usage)
 	if err != nil {
@@ -109,9 +109,16 @@ func (g memoryGroup) left(limit int64) (int64, bool) {
 	text, _ := os.ReadFile(g.dir + "/memory.stat")
 	for line := range strings.SplitSeq(string(text), "\n") {
 		key, value, _ := strings.Cut(line, " ")
-		if key == g.statKey+"inactive_file" || key == g.statKey+"active_file" {
-			n, _ := strconv.ParseInt(value, 10, 64)
+		key, ok := strings.CutPrefix(key, g.statKey)
+		n, err := strconv.ParseInt(value, 10, 64)
+		if !ok || err != nil {
+			continue
+		}
+		switch key {
+		case "inactive_file", "active_file":
 			used -= n
+		case "dirty", "writeback", "file_dirty", "file_writeback": // these cannot go at once
+			used += n
 		}
 	}
 	return limit - max(0, used), true
@@ -125,13 +132,15 @@ func readNumber(file string) (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64) // "max" is no number
 }
 
-// What is left to others, and to what comes in before the memory is looked at again.
+// What is left to others, and to what it takes to free memory: a sweep of the route store needs some itself.
 const (
-	machineReserve  = 256 << 20
+	mostReserve     = 1 << 30
+	leastReserve    = 16 << 20
+	reserveFraction = 8
 	addressReserve  = 128 << 20 // the runtime and the store take address space in pieces of 64 and 34 MiB
-	leastReserve    = 8 << 20
-	reserveFraction = 32
 )
+
+func reserve(total int64) int64 { return max(leastReserve, min(mostReserve, total/reserveFraction)) }
 
 // memoryLeft is how much more the process could take before it might be killed or refused memory, and what sets that
 // bound: the machine, a cgroup, a resource limit.
@@ -144,12 +153,12 @@ func memoryLeft() (left int64, by string) {
 	}
 	if n, ok := kernelBytes("/proc/meminfo", "MemAvailable:"); ok {
 		total, _ := kernelBytes("/proc/meminfo", "MemTotal:")
-		take(n-min(machineReserve, total/reserveFraction), "the machine")
+		take(n-reserve(total), "the machine")
 	}
 	for _, g := range memoryGroups() {
 		if limit, ok := g.limit(); ok {
 			if n, ok := g.left(limit); ok {
-				take(n-max(leastReserve, min(machineReserve, limit/reserveFraction)), "the cgroup")
+				take(n-reserve(limit), "the cgroup")
 			}
 		}
 	}

@@ -42,10 +42,11 @@ type Options struct {
 	// Archive has the messages archived, in the state folder or where the options say; nil: they are not. Station, Dir,
 	// OnGap and OnTrouble are filled in.
 	Archive    *archive.Options
-	RingBudget int64 // bytes of messages kept of all clients; 0: 256 MiB
+	RingBudget int64 // bytes of messages kept of all clients; 0: 256 MiB, or less where the memory limit is low
 
 	janitor    time.Duration                  // interval; 0: 1 s
 	memory     func() int64                   // resident bytes, for tests; nil: the kernel's word
+	settle     time.Duration                  // there must be memory for so long before new clients are taken again; 0: 10 s
 	memoryLeft func() (left int64, by string) // what more there is, for tests; nil: the kernel's word
 	relays     relayTiming
 }
@@ -59,6 +60,7 @@ func (o Options) withDefaults() Options {
 	set(&o.Retention, time.Hour)
 	set(&o.ReplaceIdle, time.Minute)
 	set(&o.janitor, time.Second)
+	set(&o.settle, 10*time.Second)
 	if o.MaxDown == 0 {
 		o.MaxDown = 10_000
 	}
@@ -70,6 +72,16 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MemoryLimit == 0 {
 		o.MemoryLimit = machineMemory() / 4 * 3
+	}
+	if share := o.MemoryLimit / keptShare; share > 0 {
+		if o.RingBudget == 0 && share < client.DefaultBudget {
+			o.RingBudget = share
+		}
+		if o.Archive != nil && o.Archive.QueueBytes == 0 && share < archive.DefaultQueue {
+			a := *o.Archive
+			a.QueueBytes = share
+			o.Archive = &a
+		}
 	}
 	return o
 }

@@ -46,6 +46,7 @@ type Station struct {
 
 	memoryLimit     atomic.Int64  // as it was judged by last
 	refusing        atomic.Bool   // new clients, for want of memory
+	paused          atomic.Bool   // nobody reads, for want of memory
 	refusedSessions atomic.Uint64 // that were refused so
 	closedForMemory atomic.Uint64 // clients
 	heapLimit       int64         // of the runtime, where the guard wants none
@@ -150,7 +151,7 @@ func (s *Station) abandon() {
 func (s *Station) Run(ctx context.Context) (closed int, err error) {
 	janitor := time.NewTicker(s.options.janitor)
 	defer janitor.Stop()
-	watch := time.NewTicker(memoryWatch)
+	watch := time.NewTicker(memoryWatchClose)
 	defer watch.Stop()
 	reason := ""
 	for reason == "" {
@@ -165,7 +166,8 @@ func (s *Station) Run(ctx context.Context) (closed int, err error) {
 		}
 	}
 	closed, err = s.Retire(reason)
-	s.guard.reclaims.Wait()
+	s.env.Gate.Open()
+	s.guard.busy.Wait()
 	if c := s.control.Load(); c != nil {
 		err = errors.Join(err, c.Close())
 	}

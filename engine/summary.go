@@ -26,6 +26,7 @@ type Summary struct {
 	MemoryLimit   int64  // as it is judged by: less than the option's where the system has no more; 0: none
 	Refusing      bool   // new clients, because memory is near its limit
 	TurnedAway    uint64 // sessions that were refused so, since the start
+	Paused        bool   // nobody reads until a client that was closed for memory has made room
 	ClosedFor     uint64 // clients closed because memory had reached its limit
 	Routes        int64
 	Prefixes      int64
@@ -51,7 +52,7 @@ func (s *Station) Summary() Summary {
 	sum := Summary{
 		Port: s.Port(), Name: s.name, PID: s.PID(), Version: s.options.Version, Uptime: now.Sub(s.started),
 		MemoryBytes: s.options.memory(), MemoryLimit: max(0, s.memoryLimit.Load()), Refusing: s.refusing.Load(),
-		TurnedAway: s.refusedSessions.Load(), ClosedFor: s.closedForMemory.Load(),
+		TurnedAway: s.refusedSessions.Load(), Paused: s.paused.Load(), ClosedFor: s.closedForMemory.Load(),
 		Routes: st.Routes, Prefixes: st.Prefixes, AttributeSets: st.AttributeSets, Refused: st.Refused, Throttled: st.Throttled, Tables: st.Tables,
 		Fallbacks: st.Fallbacks, HalfOpen: s.waiting.Len(), Unreadable: s.unreadable.Load(), RingBytes: s.budget.Used(),
 	}

@@ -8,6 +8,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+// DefaultQueue is how many bytes may wait to be stored where Options do not say.
+const DefaultQueue = 64 << 20
+
 // Options are those of an archive. Station, and Dir or URL, must be there.
 type Options struct {
 	Station string // name of the station; part of all subjects
@@ -23,7 +26,7 @@ type Options struct {
 	MaxBytes int64         // of messages; 0 is 20 GiB
 	EventAge time.Duration // of events; 0 is 30 days
 
-	QueueBytes int64 // what may wait to be stored; 0 is 64 MiB
+	QueueBytes int64 // what may wait to be stored; 0 is DefaultQueue
 	Encoders   int   // how many blocks may be packed at once; 0 is one per four processors, at least 1
 	// Grace is how long after a session's start routes of the session before are still held unless their table's
 	// End-of-RIB came; 0 is 10 minutes, as in the live tables.
@@ -55,7 +58,7 @@ func (o Options) withDefaults() (Options, error) {
 	set(&o.MaxAge, 7*24*time.Hour)
 	set(&o.EventAge, 30*24*time.Hour)
 	set(&o.MaxBytes, 20<<30)
-	set(&o.QueueBytes, 64<<20)
+	set(&o.QueueBytes, DefaultQueue)
 	set(&o.Replicas, 1)
 	set(&o.Grace, 10*time.Minute)
 	set(&o.hour, time.Hour)

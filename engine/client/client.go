@@ -21,6 +21,7 @@ type Env struct {
 	Archive    *archive.Archive // nil: none
 	Timing     Timing
 	MaxMessage int // longest BMP message; 0: bmp.DefaultMaxMessage
+	Gate       Gate
 
 	// Begun, if not nil, is told that a session has begun, before its first message is applied and with the client locked:
 	// it may ask Client.ID and Glance alone. It returns feeds that have the session from its first byte on.

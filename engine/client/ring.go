@@ -14,11 +14,13 @@ import (
 const (
 	ringMessages  = 10_000    // of one client
 	ringBytes     = 16 << 20  // of one client
-	budgetBytes   = 256 << 20 // of all clients together
 	ringChunk     = 64 << 10
 	ringFirst     = 2 << 10 // most of ten thousand idle routers never need a second chunk
 	ringHeaderLen = 40
 )
+
+// DefaultBudget bounds the messages kept of all clients together, in bytes.
+const DefaultBudget = 256 << 20
 
 // ring keeps the newest messages of a client as the bytes they came in, decoded only when somebody asks.
 //
@@ -236,7 +238,7 @@ func (r *ring) oldest() (session uint16, offset int64, ok bool) {
 type Budget struct {
 	used  atomic.Int64
 	count atomic.Int64 // rings
-	Limit int64        // bytes; 0: 256 MiB. Set before the first client is made
+	Limit int64        // bytes; 0: DefaultBudget. Set before the first client is made
 
 	mu    sync.Mutex
 	rings map[*ring]struct{}
@@ -266,7 +268,7 @@ func (b *Budget) max() int64 {
 	if b.Limit > 0 {
 		return b.Limit
 	}
-	return budgetBytes
+	return DefaultBudget
 }
 
 // chunk is how long a new chunk is: the more clients there are the shorter, so that each has several.

@@ -36,6 +36,7 @@ type Session struct {
 	endpoint Endpoint
 	start    time.Time
 	done     chan struct{}
+	closing  chan struct{} // closed by Close
 
 	closeOnce sync.Once
 	reason    atomic.Pointer[string] // why we closed it; nil: we did not
@@ -80,7 +81,7 @@ type Session struct {
 
 // NewSession makes the session of a connection. Serve runs it.
 func NewSession(env *Env, conn net.Conn, ep Endpoint, now time.Time) *Session {
-	return &Session{env: env, conn: conn, endpoint: ep, start: now, done: make(chan struct{})}
+	return &Session{env: env, conn: conn, endpoint: ep, start: now, done: make(chan struct{}), closing: make(chan struct{})}
 }
 
 // Endpoint says between what the session runs.
@@ -111,6 +112,7 @@ func (s *Session) Close(reason string) {
 	s.closeOnce.Do(func() {
 		s.reason.Store(&reason)
 		s.conn.Close()
+		close(s.closing)
 	})
 }
 
@@ -192,7 +194,9 @@ func (s *Session) Read(p []byte) (int, error) {
 		s.arm()
 		n, err := 0, error(os.ErrDeadlineExceeded)
 		if !s.poked.Load() {
+			s.env.Gate.pass(s)
 			n, err = s.conn.Read(p)
+			s.env.Gate.spend(n)
 		}
 		now := time.Now()
 		c.mu.Lock()

@@ -71,7 +71,7 @@ func TestJSONKeys(t *testing.T) {
 	}{
 		{"show summary", "port, name, pid, version, uptime_seconds, clients, peers, messages, bytes, memory_bytes, routes, attribute_sets, " +
 			"events, read_lag_seconds, read_queue_bytes, batches_delayed, routes_refused, store_fallbacks, memory_limit_bytes, " +
-			"refusing_clients, sessions_refused, clients_closed, archive", false},
+			"refusing_clients, reading_paused, sessions_refused, clients_closed, archive", false},
 		{"show clients", "id, address, state, uptime_seconds, peers, messages, bytes, routes, name, netns, listener", false},
 		{"show client 1", "id, address, state, sys_name, sys_descr, messages_by_type, malformed, sessions", true},
 		{"show client 1 peers", "id, type, rd, address, as, bgp_id, state, table, since, down_reason, routes, stale", false},

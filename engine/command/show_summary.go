@@ -34,6 +34,7 @@ type summaryJSON struct {
 	StoreFallbacks  []string `json:"store_fallbacks"`
 	MemoryLimit     any      `json:"memory_limit_bytes"`
 	RefusingClients bool     `json:"refusing_clients"`
+	ReadingPaused   bool     `json:"reading_paused"`   // until a client that was closed for memory has made room
 	SessionsRefused uint64   `json:"sessions_refused"` // for want of memory
 	ClientsClosed   uint64   `json:"clients_closed"`   // likewise
 
@@ -75,7 +76,7 @@ func showSummary(ctx context.Context, c *call) error {
 		Clients: s.Clients, Peers: s.Peers, Messages: s.Messages, Bytes: s.Bytes, MemoryBytes: uint64(s.MemoryBytes),
 		Routes: s.Routes, AttributeSets: s.AttributeSets, Events: s.Events,
 		ReadLagSeconds: s.ReadLag.Round(time.Millisecond).Seconds(), ReadQueueBytes: s.QueueBytes, BatchesDelayed: s.Throttled,
-		RoutesRefused: s.Refused, StoreFallbacks: orEmpty(s.Fallbacks), RefusingClients: s.Refusing, SessionsRefused: s.TurnedAway,
+		RoutesRefused: s.Refused, StoreFallbacks: orEmpty(s.Fallbacks), RefusingClients: s.Refusing, ReadingPaused: s.Paused, SessionsRefused: s.TurnedAway,
 		ClientsClosed: s.ClosedFor,
 	}
 	if s.MemoryLimit > 0 {
@@ -104,6 +105,9 @@ func memoryText(s *engine.Summary) string {
 	words := []string{formatSize(uint64(s.MemoryLimit), 2)}
 	if s.Refusing {
 		words = append(words, "new clients are refused")
+	}
+	if s.Paused {
+		words = append(words, "reading pauses")
 	}
 	if s.TurnedAway > 0 {
 		words = append(words, formatCount(s.TurnedAway, 2)+" sessions refused so far")

@@ -44,10 +44,10 @@ func rows() []row {
 				"what the kernel holds for all clients, unread: it is bounded, and the routers wait when it is full. Route store says what " +
 				"was refused for want of memory, how often changes had to wait for old attributes to be freed, and what the system " +
 				"would not give (huge pages). Memory limit is -m, or less where the machine, a cgroup or ulimit has no more: at 90 % of " +
-				"it new clients are refused, at 100 % the client that grows most is closed. Archive queue is what waits to be stored; " +
+				"it new clients are refused, at 100 % reading pauses until the client that grew most is closed and its memory is free. Archive queue is what waits to be stored; " +
 				"what it had no room for is a gap.\n\n" +
 				"JSON has the same as read_lag_seconds, read_queue_bytes, batches_delayed, routes_refused, store_fallbacks, " +
-				"memory_limit_bytes, refusing_clients, sessions_refused, clients_closed and archive {queued_bytes, queue_limit_bytes, " +
+				"memory_limit_bytes, refusing_clients, reading_paused, sessions_refused, clients_closed and archive {queued_bytes, queue_limit_bytes, " +
 				"gaps, open_gaps, messages_lost, bytes_lost, events_lost, failing}; archive is null where there is none.",
 			Examples: []string{"show summary", "show summary | json"}}, showSummary},
 		{grammar.Command{ID: "show clients", Pattern: "show clients", Help: "all clients, one line each", Columns: clientColumns,
