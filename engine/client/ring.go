@@ -12,8 +12,8 @@ import (
 
 // Bounds of the messages kept.
 const (
-	ringMessages  = 10_000    // of one client
-	ringBytes     = 16 << 20  // of one client
+	ringMessages  = 10_000   // of one client
+	ringBytes     = 16 << 20 // of one client
 	ringChunk     = 64 << 10
 	ringFirst     = 2 << 10 // most of ten thousand idle routers never need a second chunk
 	ringHeaderLen = 40
