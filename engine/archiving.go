@@ -51,7 +51,15 @@ func (s *Station) openArchive(o Options) error {
 			return err
 		}
 	}
+	if ao.URL != "" && ao.Owner == "" {
+		owner, err := stateID(o.StateDir)
+		if err != nil {
+			return err
+		}
+		ao.Owner = owner
+	}
 	ao.OnGap, ao.OnTrouble = s.sayGap, s.sayTrouble
+	ao.OnNote = func(text string) { s.say("Archive: %s", text) }
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	a, err := archive.Open(ctx, ao)

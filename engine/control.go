@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bmp/engine/cluster"
 	"bmp/engine/event"
 	"bmp/engine/listen"
 	"bmp/proto/control"
@@ -105,6 +106,7 @@ type ControlOptions struct {
 //	loopback TCP       view, until auth
 //	--control, tls     nothing, until auth
 //	--control, allow   view; no auth, a secret would go in clear
+//	--nats             view; no auth, nobody vouches for what is said later
 type Control struct {
 	opts   ControlOptions
 	port   uint16 // the BMP port of the station
@@ -127,8 +129,8 @@ type controlListener struct {
 	address string // path or address
 	spec    ControlSpec
 	further bool             // made by --control or the command `control`
-	unix    net.Listener     // one of these two is set
-	tcp     *listen.Listener //
+	local   net.Listener     // one of these two is set: the Unix socket or the cluster's,
+	tcp     *listen.Listener // or this
 	tls     atomic.Pointer[tls.Config]
 	link    control.Link // what every console starts with; who it is, and on the Unix socket its role, is added
 	closed  chan struct{}
@@ -172,7 +174,7 @@ func (c *Control) open() error {
 		return err
 	}
 	c.listeners = append(c.listeners, &controlListener{
-		name: "unix", address: c.opts.Claim.Socket(), unix: socket, closed: make(chan struct{}),
+		name: "unix", address: c.opts.Claim.Socket(), local: socket, closed: make(chan struct{}),
 		link: control.Link{Listener: "unix", Token: true},
 	})
 	if !c.opts.NoLoopback {
@@ -306,7 +308,7 @@ func (l *controlListener) close() {
 	if l.tcp != nil {
 		l.tcp.Close()
 	} else {
-		l.unix.Close()
+		l.local.Close()
 	}
 }
 
@@ -362,7 +364,7 @@ func (l *controlListener) next() (net.Conn, error) {
 		urgentInline(c)
 		return c, nil
 	}
-	return l.unix.Accept()
+	return l.local.Accept()
 }
 
 // urgentInline leaves urgent data where it stands in the stream. Telnet's Synch sends the second byte of a command so; without
@@ -399,6 +401,8 @@ func (c *Control) serve(l *controlListener, conn net.Conn) {
 		}
 	case *listen.Conn:
 		link.Who = t.Remote().String()
+	case *cluster.Console:
+		link.Who = t.Who
 	}
 	if config := l.tls.Load(); config != nil {
 		secure := tls.Server(conn, config)
@@ -501,6 +505,18 @@ func (c *Control) Listen(spec ControlSpec) error {
 	return nil
 }
 
+// serveCluster serves the consoles that come through a cluster, from the start on.
+func (c *Control) serveCluster(m *cluster.Member) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := &controlListener{
+		name: "nats", local: m, closed: make(chan struct{}),
+		link: control.Link{Listener: "nats", Role: control.RoleView, NoAuth: true},
+	}
+	c.listeners = append(c.listeners, l)
+	c.wg.Go(func() { c.accept(l) })
+}
+
 // NoListen closes the further control listener of that name, as Listeners gives it; without the port where it is the
 // station's control port. Consoles that came in by it go on until they end. The error is ErrNoListener or
 // ErrBuiltInListener.
@@ -527,9 +543,9 @@ func (c *Control) NoListen(name string) error {
 
 // ControlListener is a control listener as `show listeners` tells of it.
 type ControlListener struct {
-	Name       string      // "unix", [NETNS/]ADDR:PORT
-	Address    string      // path of the socket, or as Name
-	Spec       ControlSpec // zero for the Unix socket
+	Name       string      // "unix", "nats", [NETNS/]ADDR:PORT
+	Address    string      // path of the socket, URL of the NATS server, or as Name
+	Spec       ControlSpec // zero for the Unix socket and the cluster
 	Further    bool        // may be closed by NoListen, and belongs into a written configuration
 	NsID       uint64      // listen.Namespace.ID of where the socket is; 0 for the Unix socket
 	Consoles   int         // now
@@ -547,6 +563,9 @@ func (c *Control) Listeners() []ControlListener {
 		list[i] = ControlListener{
 			Name: l.name, Address: l.address, Spec: l.spec, Further: l.further,
 			Consoles: int(l.consoles.Load()), Served: l.served.Load(), TooMany: l.tooMany.Load(),
+		}
+		if m, ok := l.local.(*cluster.Member); ok {
+			list[i].Address = m.Addr().String()
 		}
 		if l.tcp != nil {
 			list[i].NotAllowed, list[i].NsID = l.tcp.Stats().NotAllowed, l.tcp.NamespaceID()

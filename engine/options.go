@@ -7,6 +7,7 @@ import (
 
 	"bmp/engine/archive"
 	"bmp/engine/client"
+	"bmp/engine/cluster"
 	"bmp/engine/listen"
 	"bmp/proto/control"
 )
@@ -41,7 +42,10 @@ type Options struct {
 	Timing      client.Timing
 	// Archive has the messages archived, in the state folder or where the options say; nil: they are not. Station, Dir,
 	// OnGap and OnTrouble are filled in.
-	Archive    *archive.Options
+	Archive *archive.Options
+	// Cluster has the station found and asked through a NATS cluster; Station, Port, Version and Say are filled in. nil: it
+	// is not. Where Archive has a URL, too, it is that of the same cluster.
+	Cluster    *cluster.Options
 	RingBudget int64 // bytes of messages kept of all clients; 0: 256 MiB, or less where the memory limit is low
 
 	janitor    time.Duration                  // interval; 0: 1 s

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bmp/engine/client"
+	"bmp/engine/cluster"
 	"bmp/engine/event"
 	"bmp/engine/listen"
 	"bmp/engine/rib"
@@ -30,7 +31,8 @@ type Station struct {
 	bus     *event.Bus
 	budget  client.Budget
 	env     client.Env
-	archive *archiving // nil: none
+	archive *archiving      // nil: none
+	cluster *cluster.Member // nil: none
 	relays  *relays
 	feeds   client.FeedBudget
 	state   *State
@@ -85,7 +87,11 @@ func New(o Options) (*Station, error) {
 	s.feeds.Limit = allFeedBytes
 	s.relays = newRelays(s, o.relays)
 	s.env = client.Env{Store: s.store, Bus: s.bus, Budget: &s.budget, Timing: o.Timing, MaxMessage: o.MaxMessage, Begun: s.relays.begun}
+	if err := s.joinCluster(o); err != nil {
+		return nil, errors.Join(err, s.store.Close(), state.Close())
+	}
 	if err := s.openArchive(o); err != nil {
+		s.leaveCluster()
 		return nil, errors.Join(err, s.store.Close(), state.Close())
 	}
 	for id, ident := range known {
@@ -117,6 +123,12 @@ func (s *Station) Start(ctx context.Context) error {
 	if s.options.Claim == nil {
 		return nil
 	}
+	if s.cluster != nil {
+		if err := s.cluster.Open(); err != nil {
+			s.abandon()
+			return err
+		}
+	}
 	o := ControlOptions{
 		Claim: s.options.Claim, NoLoopback: s.options.NoLoopback, Further: s.options.Control, KeysFile: s.options.KeysFile,
 		Events: s.bus,
@@ -130,6 +142,9 @@ func (s *Station) Start(ctx context.Context) error {
 		return err
 	}
 	s.control.Store(c)
+	if s.cluster != nil {
+		c.serveCluster(s.cluster)
+	}
 	return nil
 }
 
@@ -142,6 +157,7 @@ func (s *Station) abandon() {
 	s.relays.close()
 	s.bus.Close()
 	s.archive.close()
+	s.leaveCluster()
 	s.store.Close()
 	s.state.Close()
 }
@@ -172,7 +188,9 @@ func (s *Station) Run(ctx context.Context) (closed int, err error) {
 		err = errors.Join(err, c.Close())
 	}
 	s.bus.Close()
-	return closed, errors.Join(err, s.store.Close(), s.state.Close(), s.archive.close())
+	err = errors.Join(err, s.store.Close(), s.state.Close(), s.archive.close())
+	s.leaveCluster() // the name is free for others when nothing is written any more
+	return closed, err
 }
 
 // Retire closes all listeners, also those of consoles, dials no more, closes all sessions, waits for them, and says how many clients were

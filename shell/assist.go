@@ -134,6 +134,9 @@ func (s *Shell) valuesEnv(line string) grammar.Env {
 			}
 			return s.stationValues()
 		case "TARGET":
+			if strings.HasPrefix(partial, "nats://") {
+				return ClusterValues(ctx, partial)
+			}
 			return append(s.stationValues(), runningValues()...)
 		}
 		if l == nil || slices.Contains(noValues, kind) {

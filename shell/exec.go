@@ -129,8 +129,12 @@ func (s *Shell) run(ctx context.Context, l *link, p *plan, row func(control.Line
 	switch {
 	case p.word != nil:
 		w := p.filters.Start(rowSink{row}, s.settings().format)
-		err := p.word.run(&call{Context: ctx, shell: s, match: p.match, line: p.line, out: w, row: row})
-		r, ferr := w.Finish(err != nil && !errors.Is(err, filter.ErrDone))
+		past := false // a command within the line has written its own, which may be a document
+		err := p.word.run(&call{Context: ctx, shell: s, match: p.match, line: p.line, out: w, row: func(l control.Line) error {
+			past = true
+			return row(l)
+		}})
+		r, ferr := w.Finish(past && w.Format() != filter.Text || err != nil && !errors.Is(err, filter.ErrDone))
 		if err == nil {
 			err = ferr
 		}

@@ -38,6 +38,9 @@ func (s *Shell) remember(line string) {
 // Secret reports whether a line holds a secret, or looks as if it did: it is
 // kept in no history.
 func (s *Shell) Secret(line string) bool {
+	if _, rest, ok := strings.Cut(line, "nats://"); ok && strings.Contains(firstWord(rest), "@") {
+		return true // with a password or token in it
+	}
 	p, _ := s.expandAlias(line)
 	if m, err := s.tree().Match(p, grammar.Env{}); err == nil {
 		if m.Secret() {

@@ -23,11 +23,13 @@ type link struct {
 	home     bool // the one the shell began with
 	readOnly bool // attached `ro`
 	again    bool // dialled again when it goes away
+	lazy     bool // attached to also where it cannot be reached: it may come
 
 	shell *Shell
 	stop  context.CancelFunc
 	ended chan struct{} // closed when the goroutine that keeps it has ended
 	gone  chan struct{} // closed when the connection is lost and not made again
+	never error         // why it was never reached; nil: it was, or may yet be
 
 	mu       sync.Mutex
 	client   *control.Client // nil while away
@@ -55,17 +57,40 @@ func (s *Shell) attach(ctx context.Context, l *link) error {
 		l.dial = l.station.Dial
 	}
 	client, err := l.connect(ctx)
-	if err != nil {
+	if err != nil && (!l.lazy || ctx.Err() != nil) {
 		return err
 	}
-	s.mu.Lock()
-	s.links = append(s.links, l)
-	s.current = l
-	s.mu.Unlock()
 	keep, stop := context.WithCancel(context.Background())
 	l.stop = stop
-	go l.keep(keep, client)
-	return nil
+	s.mu.Lock()
+	s.links = append(s.links, l)
+	if err == nil {
+		s.current = l
+	}
+	s.mu.Unlock()
+	switch {
+	case err == nil:
+		go l.keep(keep, client)
+	case l.again:
+		go l.await(keep)
+	default:
+		l.never = err
+		close(l.gone)
+		close(l.ended)
+	}
+	return err
+}
+
+// await keeps a link to a station that could not be reached at first.
+func (l *link) await(ctx context.Context) {
+	client := l.retry(ctx)
+	if client == nil {
+		close(l.ended)
+		return
+	}
+	l.say(fmt.Sprintf("%% Connected to %s", l.station.Name))
+	l.shell.wake()
+	l.keep(ctx, client)
 }
 
 // connect makes a connection and the settings of the shell on it.
@@ -228,6 +253,9 @@ func (l *link) valueTime() time.Duration {
 
 // lostError is the answer to a command while the station is away.
 func (l *link) lostError() *control.Error {
+	if l.never != nil {
+		return asError(l.never)
+	}
 	if l.again {
 		return errorf(codeNoStation, "No connection to %s (trying again)", l.station.Name)
 	}

@@ -52,8 +52,21 @@ func OneShot(ctx context.Context, c Command) int {
 	if err != nil {
 		return PrintError(c.Stderr, inJSON, err)
 	}
-	if firstWord(c.Line) == "help" {
+	if s.warning != "" {
+		fmt.Fprintln(c.Stderr, "% "+s.warning)
+	}
+	switch {
+	case firstWord(c.Line) == "help":
 		return inShell(ctx, s, c)
+	case len(s.Others) > 0:
+		list := append([]Station{s}, s.Others...)
+		switch {
+		case asksAll(ctx, c.Line, list):
+			return askAll(ctx, c, inJSON, list)
+		case isOwn(c.Line):
+			return inShell(ctx, s, c)
+		}
+		return PrintError(c.Stderr, inJSON, errSeveralInCluster(s))
 	}
 	return ask(ctx, s, c, inJSON)
 }
@@ -281,6 +294,7 @@ func askOne(ctx context.Context, s Station, c Command, blank bool) (doc []byte, 
 		return nil, v, lost(s, err)
 	}
 	p := newPrinter(c.Stdout, c.Stderr)
+	named := s.Target.Network != "nats" // the ports of several machines may be the same
 	v, err = client.Do(ctx, c.Line, func(l control.Line) error {
 		if l.Code == control.CodeJSON {
 			doc = append(append(doc, l.Text...), '\n')
@@ -289,6 +303,10 @@ func askOne(ctx context.Context, s Station, c Command, blank bool) (doc []byte, 
 		if blank {
 			p.out.WriteByte('\n')
 			blank = false
+		}
+		if !named {
+			fmt.Fprintf(p.out, "%s:\n", s.Name)
+			named = true
 		}
 		return p.line(l)
 	})

@@ -100,7 +100,55 @@ func (s *Shell) Attach(ctx context.Context) error {
 	if s.o.Station.Name == "" {
 		return nil
 	}
-	return s.attach(ctx, &link{station: s.o.Station, dial: s.o.Dial, home: true, again: s.o.Terminal && s.o.Dial == nil})
+	again := s.o.Terminal && s.o.Dial == nil
+	return s.attachAll(ctx, &link{station: s.o.Station, dial: s.o.Dial, home: len(s.o.Station.Others) == 0, again: again})
+}
+
+// attachAll attaches to a station, and to the others of its cluster where that was named alone. Of those, one that cannot be
+// reached is said, and awaited.
+func (s *Shell) attachAll(ctx context.Context, l *link) error {
+	if l.station.warning != "" {
+		s.fail(errorf(control.CodeConflict, "%s", l.station.warning))
+	}
+	l.lazy = len(l.station.Others) > 0
+	var here *link // that commands go to in the end
+	reached := 0
+	var failed error
+	list := []string{}
+	for i, x := range append([]Station{l.station}, l.station.Others...) {
+		to := l
+		if i > 0 {
+			to = &link{station: x, readOnly: l.readOnly, again: l.again, lazy: true}
+			if s.named(x.Name) != nil {
+				continue // attached to before
+			}
+		}
+		err := s.attach(ctx, to)
+		switch {
+		case err != nil && !to.lazy:
+			return err
+		case err != nil:
+			failed = err
+			if i > 0 || len(l.station.Others) > 0 {
+				s.note("%% %v", err)
+			}
+			continue
+		case here == nil:
+			here = to
+		}
+		reached++
+		list = append(list, to.name)
+	}
+	if here == nil {
+		return failed
+	}
+	s.mu.Lock()
+	s.current = here
+	s.mu.Unlock()
+	if len(l.station.Others) > 0 {
+		s.note("%% Attached to %s: %s (on all COMMAND asks all, attach NAME goes to one)", plural(reached, "station"), strings.Join(list, ", "))
+	}
+	return nil
 }
 
 // Close ends all connections.

@@ -10,13 +10,19 @@ import (
 	"strings"
 
 	"bmp/proto/control"
+	"bmp/shell/cluster"
 )
 
 // Station is a station one can attach to: a target, and what to call it.
 type Station struct {
 	Target control.Target
 	Port   int    // its BMP port, where it was found on this machine by it; else 0
-	Name   string // for messages: "1111", or the target as it was written
+	Name   string // for messages: "1111", the name in a cluster, or the target as it was written
+	// Others are those of a cluster that was named alone: a shell attaches to all of them.
+	Others []Station
+
+	away    bool   // it does not answer, and is known by its archive alone
+	warning string // what there is to be said about finding it
 }
 
 // Find resolves a target. "" is BMP_TARGET, else the only station that runs on
@@ -42,7 +48,7 @@ func Find(target string) (Station, error) {
 	}
 	switch t.Network {
 	case "nats":
-		return Station{}, errorf(control.CodeFailed, "Not available yet: %s", target)
+		return findCluster(target, t)
 	case "port":
 		port, _ := strconv.Atoi(t.Address)
 		return findPort(port)
@@ -122,7 +128,12 @@ func errSeveral(list []Station) error {
 // it may be nil and must not block. The error is a *control.Error, worded for
 // whoever named the station.
 func (s Station) Dial(ctx context.Context, event func(control.Line)) (*control.Client, error) {
-	c, err := control.Dial(ctx, s.Target, control.ClientOptions{Product: Product, Event: event})
+	o := control.ClientOptions{Product: Product, Event: event}
+	dial := func() (*control.Client, error) { return control.Dial(ctx, s.Target, o) }
+	if s.Target.Network == "nats" {
+		dial = func() (*control.Client, error) { return s.dialCluster(ctx, o) }
+	}
+	c, err := dial()
 	if err == nil {
 		return c, nil
 	}
@@ -135,7 +146,11 @@ func (s Station) Dial(ctx context.Context, event func(control.Line)) (*control.C
 	case ctx.Err() != nil:
 		return nil, errorf(control.CodeCancelled, "Cancelled")
 	default:
-		return nil, errorf(codeNoStation, "No connection to %s: %s", s.Name, reason(err))
+		name := s.Name
+		if s.Target.Network == "nats" {
+			name = cluster.Redacted(s.Target.String())
+		}
+		return nil, errorf(codeNoStation, "No connection to %s: %s", name, reason(err))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"bmp/proto/control"
 	"bmp/proto/filter"
 	"bmp/proto/grammar"
+	"bmp/shell/cluster"
 )
 
 // named is the station attached to under a name.
@@ -39,6 +40,25 @@ func attachTo(c *call) error {
 	if err != nil {
 		return asError(err)
 	}
+	if len(station.Others) > 0 && name != "" {
+		a, _ := c.match.Arg("station")
+		return control.Invalid(a, "the %d stations there have names of their own", 1+len(station.Others))
+	}
+	if len(station.Others) > 0 && s.named(station.Name) != nil {
+		// Attached to before: the others may be new.
+		whole := station
+		for i, x := range station.Others {
+			if s.named(x.Name) == nil {
+				rest := station.Others[i+1:]
+				station, station.Others = x, rest
+				break
+			}
+		}
+		if station.Name == whole.Name {
+			s.note("%% Attached to all %d stations already", 1+len(whole.Others))
+			return nil
+		}
+	}
 	l := &link{name: name, station: station, readOnly: c.match.Has("ro"), again: s.o.Terminal}
 	if l.name == "" {
 		l.name = station.Name
@@ -46,7 +66,7 @@ func attachTo(c *call) error {
 	if s.named(l.name) != nil {
 		return errorf(control.CodeConflict, "Already attached to %s (attach %s as NAME)", l.name, target)
 	}
-	return s.attach(c, l)
+	return s.attachAll(c, l)
 }
 
 // detach leaves a station. The shell goes back to the one attached to before.
@@ -103,7 +123,7 @@ func listStations(c *call) error {
 		}
 		target := l.station.Name
 		if l.station.Target.Network != "" {
-			target = l.station.Target.String()
+			target = cluster.Redacted(l.station.Target.String())
 		}
 		debugs := len(l.following())
 		if err := c.out.Record(filter.Record{Cells: []string{mark, l.name, target, role, state, fmt.Sprint(debugs)},

@@ -84,7 +84,7 @@ func completeLine(ctx context.Context, line string) (typed string, list []string
 			return typed, nil
 		case o.value == "" || attached:
 		case len(before) == 0:
-			return typed, beginning(typed, optionValues(name))
+			return typed, beginning(typed, append(optionValues(name), clusterTargets(ctx, name, typed)...))
 		default:
 			if name == "-t" {
 				target = before[0]
@@ -109,7 +109,7 @@ func completeLine(ctx context.Context, line string) (typed string, list []string
 	if len(before) > 0 {
 		switch before[0] {
 		case "shell":
-			return typed, beginning(typed, ports())
+			return typed, beginning(typed, append(ports(), clusterTargets(ctx, "-t", typed)...))
 		case "run":
 			if len(before) > 1 {
 				return typed, nil
@@ -162,9 +162,20 @@ func optionValues(name string) []string {
 		}
 		return list
 	case "--sync":
-		return []string{"always"}
+		return []string{"always", "1s"}
 	}
 	return nil
+}
+
+// clusterTargets are the stations of the cluster whose target is being typed.
+func clusterTargets(ctx context.Context, option, typed string) []string {
+	var list []string
+	if option == "-t" {
+		for _, c := range shell.ClusterValues(ctx, typed) {
+			list = append(list, c.Text)
+		}
+	}
+	return list
 }
 
 // ask asks the station what a command may become.

@@ -10,6 +10,7 @@ import (
 	"bmp/proto/grammar"
 	"bmp/scripts"
 	"bmp/shell"
+	"bmp/shell/cluster"
 )
 
 // manPage is the manual in roff, generated: what follows -h stands in the usage,
@@ -62,6 +63,7 @@ func manPage() string {
 		{"BMP_TARGET", "the station that is asked where none is named"},
 		{"BMP_PAGER", "a program to page with, instead of the one built in"},
 		{"BMP_RUNTIME_DIR", "where control sockets are"},
+		cluster.Variables[0], cluster.Variables[1], cluster.Variables[2],
 		{"NO_COLOR", "no colour"},
 		{"XDG_STATE_HOME, XDG_CONFIG_HOME", "state and history; settings and aliases (bmp/rc)"},
 	} {

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"bmp/shell/cluster"
 )
 
 // mode is what one invocation of bmp is for.
@@ -38,6 +40,8 @@ type invocation struct {
 	memory      int64    // -m, bytes; 0 is 75 % of what there is
 	config      string   // -c
 	name        string   // --name
+	nats        string   // --nats, a URL or several by commas
+	sync        string   // --sync, "always" or "1s"; "" is 1s
 	noLoopback  bool     // --no-loopback
 	control     []string // --control, as written
 
@@ -94,13 +98,22 @@ var options = []option{
 	{"-m", "SIZE", func(inv *invocation, v string) (err error) { inv.memory, err = parseSize(v); return err }},
 	{"-c", "CONFIG", func(inv *invocation, v string) error { inv.config = v; return nil }},
 	{"--name", "NAME", func(inv *invocation, v string) error { inv.name = v; return nil }},
-	{"--nats", "URL", func(*invocation, string) error { return &notYet{"--nats"} }},
-	{"--no-loopback", "", func(inv *invocation, _ string) error { inv.noLoopback = true; return nil }},
-	{"--sync", "always", func(_ *invocation, v string) error {
-		if v != "always" {
-			return badUsage("Invalid value: --sync %s (expected: always)", v)
+	{"--nats", "URL[,URL...]", func(inv *invocation, v string) error {
+		for u := range strings.SplitSeq(v, ",") {
+			if host := u[strings.Index(u, "://")+1:]; strings.Trim(host, "/") == "" || strings.ContainsAny(u, " \t") {
+				return badUsage("Invalid value: --nats %s (like nats://192.0.2.1:4222)", cluster.Redacted(v))
+			}
 		}
-		return &notYet{"--sync"}
+		inv.nats = v
+		return nil
+	}},
+	{"--no-loopback", "", func(inv *invocation, _ string) error { inv.noLoopback = true; return nil }},
+	{"--sync", "always|1s", func(inv *invocation, v string) error {
+		if v != "always" && v != "1s" {
+			return badUsage("Invalid value: --sync %s (expected: always or 1s)", v)
+		}
+		inv.sync = v
+		return nil
 	}},
 	{"--control", "[NETNS/]ADDR[:PORT][,...]", func(inv *invocation, v string) error {
 		inv.control = append(inv.control, v)
@@ -260,18 +273,24 @@ func (inv *invocation) resolve() error {
 	return nil
 }
 
+// stationOnly are the options of a station besides -s.
+const stationOnly = "-i -f -q -l -d -n -a -m -c --name --nats --no-loopback --sync --control"
+
 // checkOptions refuses options that the mode does not know: an option that is
 // ignored is an option that lies.
 func (inv *invocation) checkOptions(seen map[*option]bool) error {
 	var allowed string
 	switch inv.mode {
 	case modeStation:
-		allowed = "-s -i -f -q -l -d -n -a -m -c --name --no-loopback --control"
+		allowed = "-s " + stationOnly
 		if len(inv.words) > 0 {
 			return badUsage("Invalid input: %s (options of -s only)", inv.words[0])
 		}
 		if inv.interactive && inv.foreground {
 			return badUsage("Options -i and -f exclude each other")
+		}
+		if inv.nats != "" && inv.sync != "" {
+			return badUsage("Options --nats and --sync exclude each other: the servers of the cluster decide when they write")
 		}
 		if inv.netns != "" && strings.Contains(inv.netns, "/") {
 			return badUsage("Invalid value: -n %s (a name, not a path)", inv.netns)
@@ -291,7 +310,7 @@ func (inv *invocation) checkOptions(seen map[*option]bool) error {
 			continue
 		}
 		switch {
-		case containsWord("-f -q -l -d -n -a -m -c --name --no-loopback --control", o.names):
+		case containsWord(stationOnly, o.names) && o.names != "-i":
 			return badUsage("Option %s needs -s PORT", o.names)
 		case inv.mode == modeUsage:
 			return badUsage("Incomplete command: expected COMMAND after %s", o.names)

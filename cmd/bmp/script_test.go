@@ -56,6 +56,8 @@ const scriptLimit = 20 * time.Second
 //	interrupt N REGEX COMMAND...    run a program, send it SIGINT when what it printed matches;
 //	                                it must exit with status N then
 //	ended PORT                      wait until no station runs on PORT
+//	nats N                          start a cluster of N NATS servers: $NATS is its --nats, $CLUSTER its target
+//	natskill N                      end the Nth of them, from 0
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   scriptDir,
@@ -67,6 +69,8 @@ func TestScript(t *testing.T) {
 			"errput":    func(ts *testscript.TestScript, neg bool, args []string) { scriptCompare(ts, "stderr", neg, args) },
 			"json":      scriptJSON,
 			"ended":     scriptEnded,
+			"nats":      scriptNATS,
+			"natskill":  scriptNATSKill,
 			"interrupt": scriptInterrupt,
 		},
 		Condition: func(cond string) (bool, error) {

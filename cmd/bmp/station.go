@@ -14,11 +14,13 @@ import (
 
 	"bmp/engine"
 	"bmp/engine/archive"
+	enginecluster "bmp/engine/cluster"
 	"bmp/engine/command"
 	"bmp/engine/event"
 	"bmp/engine/listen"
 	"bmp/proto/control"
 	"bmp/shell"
+	"bmp/shell/cluster"
 )
 
 // stationOptions makes the station's options of the command line's. Its errors
@@ -64,6 +66,15 @@ func stationOptions(inv *invocation) (engine.Options, error) {
 	}
 	if err := control.ValidName(o.Name); err != nil {
 		return o, badUsage("Invalid %v", err)
+	}
+	o.Archive.SyncAlways = inv.sync == "always"
+	if inv.nats != "" {
+		access, err := cluster.Environment(os.Getenv)
+		if err != nil {
+			return o, badUsage("Invalid environment: %v", err)
+		}
+		o.Archive.URL, o.Archive.NATS = inv.nats, access
+		o.Cluster = &enginecluster.Options{URL: inv.nats, NATS: access}
 	}
 	return o, nil
 }

@@ -15,6 +15,9 @@ Station:
     -m SIZE       memory limit of the process, like 4GB (default 75 % of the machine or cgroup)
     -c CONFIG     station commands to begin with, one per line (SIGHUP reads it again)
     --name NAME   name of the station (default HOST-PORT)
+    --nats URL    archive in a NATS cluster, and be found and asked through it; several URLs by commas.
+                  Credentials and TLS: NATS_CREDS, NATS_USER ... in the environment (bmp man)
+    --sync always messages are on the disk before they count as archived (default: at most 1s later)
     --no-loopback no control port on 127.0.0.1 and ::1
     --control [NETNS/]ADDR[:PORT][,tls CERT KEY][,allow PREFIX]...[,role view|admin]
                   a further control listener; may repeat
@@ -22,7 +25,8 @@ Station:
 Questions to a running station:
   bmp COMMAND                one command, for example: bmp show clients
   bmp PORT COMMAND           to the station that listens on PORT, when several run
-  bmp -t TARGET COMMAND      to TARGET: PORT, HOST:PORT (control port), unix:PATH, tls:HOST:PORT
+  bmp -t TARGET COMMAND      to TARGET: PORT, HOST:PORT (control port), unix:PATH, tls:HOST:PORT,
+                             nats://HOST[/STATION]; without STATION all of the cluster are meant
   bmp -j [PORT] COMMAND      with JSON out, as '| json'
   bmp shell [TARGET]         a shell on the station; also bmp -i
   bmp [--check] -x FILE [ARG ...]
@@ -32,7 +36,7 @@ Questions to a running station:
   bmp man                    the manual: bmp man | man -l -
   bmp demo                   a station with simulated routers, to look around
 
-Not in this release: --nats, --sync, nats:// targets, record, replay.
+Not in this release: record, replay.
 
 Commands (the words may be abbreviated; bmp shell completes them):
   show summary | show clients | show client X [messages|peers|health|malformed|statistics]

@@ -451,6 +451,8 @@ func (a *Archive) SetRetention(ctx context.Context, age time.Duration, bytes int
 	if bytes != 0 {
 		a.o.MaxBytes = bytes
 	}
+	a.store.strict = true
+	defer func() { a.store.strict = false }()
 	return a.store.streams(ctx)
 }
 

@@ -2,11 +2,9 @@ package archive
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,9 +12,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 )
 
 // TestMain runs the process that TestKill kills.
@@ -222,105 +217,4 @@ func TestDiskFull(t *testing.T) {
 			}
 		}
 	})
-}
-
-// cluster starts three servers.
-func cluster(t *testing.T) (servers []*server.Server, url string) {
-	t.Helper()
-	var routes []string
-	var ports []int
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-		routes = append(routes, "nats://"+l.Addr().String())
-		l.Close()
-	}
-	for i := range 3 {
-		o := &server.Options{
-			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true,
-			StoreDir: t.TempDir(), JetStreamMaxStore: 10 << 30, JetStreamMaxMemory: 64 << 20,
-			Cluster: server.ClusterOpts{Name: "bmp", Host: "127.0.0.1", Port: ports[i]},
-			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
-		}
-		s, err := server.NewServer(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		if !s.ReadyForConnections(10 * time.Second) {
-			t.Fatal("a server does not start")
-		}
-		servers = append(servers, s)
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	}
-	var urls []string
-	for _, s := range servers {
-		urls = append(urls, s.ClientURL())
-	}
-	eventually(t, "a leader of the cluster", func() bool {
-		for _, s := range servers {
-			if s.JetStreamIsLeader() && s.JetStreamIsCurrent() {
-				return len(s.JetStreamClusterPeers()) == 3
-			}
-		}
-		return false
-	})
-	return servers, strings.Join(urls, ",")
-}
-
-// TestCluster: three servers, replicas 3, one is stopped under load. Nothing that was acknowledged is lost, nor, as the
-// archive tries again, anything else; and questions go on.
-func TestCluster(t *testing.T) {
-	if testing.Short() {
-		t.Skip("three servers")
-	}
-	servers, url := cluster(t)
-	a := open(t, Options{Station: "edge", URL: url, Replicas: 3, MaxBytes: 1 << 30, NATS: []nats.Option{nats.Timeout(5 * time.Second)}, server: natsOptions{publishTimeout: 2 * time.Second}})
-	var kept [2][][]byte
-	var stop *server.Server
-	for i := range 400 {
-		if i == 150 {
-			// The leader of the messages is the one that hurts.
-			info, err := a.store.msgs.Info(bg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, s := range servers {
-				if s.Name() == info.Cluster.Leader {
-					stop = s
-				}
-			}
-			if stop == nil {
-				t.Fatalf("no leader: %+v", info.Cluster)
-			}
-			go stop.Shutdown()
-		}
-		for c := range kept {
-			m := bytes.Repeat([]byte{byte(i), byte(i >> 8), byte(c)}, 3000)
-			if !a.Client(uint32(c + 1)).Append(&Entry{Time: time.Now(), Raw: m}) {
-				t.Fatal("no room")
-			}
-			kept[c] = append(kept[c], m)
-			if i%10 == 0 {
-				p := a.Client(uint32(c + 1))
-				p.mu.Lock()
-				p.seal()
-				p.mu.Unlock()
-			}
-		}
-		<-time.After(2 * time.Millisecond)
-	}
-	syncArchive(t, a, 1)
-	syncArchive(t, a, 2)
-	for c := range kept {
-		got, w := all(t, a, uint32(c+1), Query{})
-		same(t, got, kept[c])
-		if len(w.Gaps)+len(w.Corrupt) > 0 {
-			t.Errorf("%+v", w)
-		}
-	}
 }

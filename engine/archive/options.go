@@ -20,7 +20,8 @@ type Options struct {
 
 	URL      string        // of a NATS cluster, in place of Dir
 	NATS     []nats.Option // for it: credentials, TLS
-	Replicas int           // of the streams in a cluster; 0 is 1
+	Replicas int           // of streams that are made in a cluster; 0 is 3 where it has so many servers, else 1
+	Owner    string        // what gives clients their IDs; streams of another one are refused. Empty: not looked at
 
 	MaxAge   time.Duration // of messages; 0 is 7 days
 	MaxBytes int64         // of messages; 0 is 20 GiB
@@ -36,6 +37,7 @@ type Options struct {
 	// fail, and with nil when it goes on. Neither may wait for the archive.
 	OnGap     func(Gap)
 	OnTrouble func(error)
+	OnNote    func(text string) // if not nil, what is to be known of the streams that are opened
 
 	server  natsOptions            // of tests
 	publish func(bytes int) error  // of tests: called before a block is stored; an error is a failure to store
@@ -46,6 +48,7 @@ type Options struct {
 
 type natsOptions struct {
 	publishTimeout time.Duration
+	openTimeout    time.Duration
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -59,10 +62,10 @@ func (o Options) withDefaults() (Options, error) {
 	set(&o.EventAge, 30*24*time.Hour)
 	set(&o.MaxBytes, 20<<30)
 	set(&o.QueueBytes, DefaultQueue)
-	set(&o.Replicas, 1)
 	set(&o.Grace, 10*time.Minute)
 	set(&o.hour, time.Hour)
 	set(&o.server.publishTimeout, 5*time.Second)
+	set(&o.server.openTimeout, 3*time.Second)
 	if o.now == nil {
 		o.now = time.Now
 	}

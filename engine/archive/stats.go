@@ -36,6 +36,13 @@ type Stats struct {
 	LostNow    uint64 // messages lost in this run
 	EventsLost uint64
 	Trouble    bool // storing fails at present
+
+	Embedded bool // the server is the archive's own
+	// Of the stream of messages; Cluster is empty where the server is alone.
+	Cluster  string
+	Leader   string // the server that writes it now
+	Replicas int
+	Current  int // of them that have all
 }
 
 // Ratio is how much smaller packing makes the messages; 0 if nothing is known.
@@ -51,7 +58,7 @@ func (a *Archive) Stats(ctx context.Context) (Stats, error) {
 	a.storeMu.RLock()
 	s := Stats{
 		MaxAge: a.o.MaxAge, MaxBytes: a.o.MaxBytes, Queued: a.used.Load(), QueueLimit: a.o.QueueBytes, Gaps: a.gaps.Load(),
-		LostNow: a.lost.Load(), EventsLost: a.eventsLost.Load(), Trouble: a.troubled.Load(),
+		Embedded: a.o.Dir != "", LostNow: a.lost.Load(), EventsLost: a.eventsLost.Load(), Trouble: a.troubled.Load(),
 	}
 	var infos [3]*jetstream.StreamInfo
 	var err error
@@ -67,6 +74,16 @@ func (a *Archive) Stats(ctx context.Context) (Stats, error) {
 		s.From, s.To = m.FirstTime, m.LastTime
 	}
 	s.Events, s.Index = infos[1].State.Msgs, infos[2].State.Bytes
+	s.MaxAge, s.MaxBytes = infos[0].Config.MaxAge, infos[0].Config.MaxBytes
+	s.Replicas, s.Current = infos[0].Config.Replicas, 1
+	if c := infos[0].Cluster; c != nil {
+		s.Cluster, s.Leader = c.Name, c.Leader
+		for _, r := range c.Replicas {
+			if r.Current && !r.Offline {
+				s.Current++
+			}
+		}
+	}
 	clients, err := a.sums(ctx, m.FirstSeq)
 	if err != nil {
 		return s, err

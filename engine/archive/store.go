@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,11 +17,17 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"bmp/proto/carrier"
 )
 
 // embeddedPayload is the largest message of the embedded server: a block of one longest BMP message, however badly it
 // packs, and its headers.
 const embeddedPayload = 32 << 20
+
+// leastPayload is what a server must take: a block that was hardly packed, and its headers. A longer block, of one message
+// as long as that, is lost where max_payload does not let it through, and counted.
+const leastPayload = blockBytes + 128<<10
 
 // reserve is what is left free on the disk: JetStream turns itself off when a write fails for want of space.
 const reserve = 64 << 20
@@ -35,6 +43,7 @@ type store struct {
 	msgs   jetstream.Stream
 	events jetstream.Stream
 	checks jetstream.Stream
+	strict bool // somebody waits to hear that a stream cannot be as large as asked for
 }
 
 // Errors that Open may wrap.
@@ -42,6 +51,7 @@ var (
 	ErrVersion = errors.New("another version of the archive")
 	ErrStation = errors.New("the archive of another station")
 	ErrInUse   = errors.New("the archive is in use by another process")
+	ErrOwner   = errors.New("the archive belongs to another state folder, with other client IDs (bring that folder, take another name, or remove the stream)")
 )
 
 // openStore opens the folder, if it is one, and connects.
@@ -146,11 +156,16 @@ func (s *store) connect(ctx context.Context) (err error) {
 		}
 		s.nc, err = nats.Connect("", nats.InProcessServer(s.server), nats.Name("bmp"), nats.MaxReconnects(-1))
 	} else {
-		opts := append([]nats.Option{nats.Name("bmp " + s.o.Station), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond)}, s.o.NATS...)
+		// What cannot be sent at once is tried again by who sends it, and held nowhere else.
+		opts := append([]nats.Option{nats.Name("bmp " + s.o.Station + " archive"), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond),
+			nats.ReconnectBufSize(-1), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, s.o.NATS...)
 		s.nc, err = nats.Connect(s.o.URL, opts...)
 	}
 	if err != nil {
 		return fmt.Errorf("archive: %w", err)
+	}
+	if n := s.nc.MaxPayload(); n < leastPayload {
+		return fmt.Errorf("archive: %s takes messages of %d bytes, blocks need %d (max_payload)", s.nc.ConnectedUrlRedacted(), n, leastPayload)
 	}
 	if s.js, err = jetstream.New(s.nc); err != nil {
 		return fmt.Errorf("archive: %w", err)
@@ -164,10 +179,13 @@ func (s *store) subject(kind string, part any) string {
 
 // streams makes the streams or adapts them to the options.
 func (s *store) streams(ctx context.Context) (err error) {
-	metadata := map[string]string{"bmp-archive": formatVersion, "bmp-station": s.o.Station}
+	metadata := map[string]string{"bmp-archive": formatVersion, carrier.ArchiveStation: s.o.Station}
+	if s.o.Owner != "" {
+		metadata["bmp-owner"] = s.o.Owner
+	}
 	base := jetstream.StreamConfig{
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
-		Replicas: s.o.Replicas, AllowDirect: true, Metadata: metadata, Duplicates: 30 * time.Second,
+		AllowDirect: true, Metadata: metadata, Duplicates: 30 * time.Second,
 		MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxConsumers: -1, MaxMsgsPerSubject: -1,
 	}
 	open := func(suffix, kind string, age time.Duration, bytes int64) jetstream.Stream {
@@ -186,30 +204,144 @@ func (s *store) streams(ctx context.Context) (err error) {
 		return st
 	}
 	s.msgs = open("", "msg", s.o.MaxAge, s.o.MaxBytes)
-	s.events = open("_EVENT", "event", s.o.EventAge, max(s.o.MaxBytes/20, 1<<20))
+	most := s.o.MaxBytes
+	if err == nil {
+		most = s.msgs.CachedInfo().Config.MaxBytes // there may be less room
+	}
+	s.events = open("_EVENT", "event", s.o.EventAge, max(most/20, 1<<20))
 	s.checks = open("_CHECKPOINT", "checkpoint", s.o.MaxAge, 0)
 	return err
 }
 
-func (s *store) stream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+// stream opens a stream or makes it. While a cluster chooses a leader it answers nothing, or that it cannot now: it is asked
+// again until ctx ends.
+func (s *store) stream(ctx context.Context, c jetstream.StreamConfig) (st jetstream.Stream, err error) {
+	for {
+		try, cancel := context.WithTimeout(ctx, s.o.server.openTimeout)
+		st, err = s.stream1(try, c)
+		cancel()
+		if s.o.Dir != "" || err == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrNoResponders) &&
+			!errors.Is(err, nats.ErrReconnectBufExceeded) && !refusedFor(err, errUnavailable) {
+			return st, err
+		}
+		select {
+		case <-ctx.Done():
+			return st, err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func (s *store) stream1(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
 	st, err := s.js.Stream(ctx, c.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		st, err = s.js.CreateStream(ctx, c)
+		st, err = s.create(ctx, c)
 	case err == nil:
 		m := st.CachedInfo().Config.Metadata
 		if v := m["bmp-archive"]; v != formatVersion {
 			return nil, fmt.Errorf("archive: stream %s: %w: %.20q, this program reads %s", c.Name, ErrVersion, v, formatVersion)
 		}
-		if v := m["bmp-station"]; v != s.o.Station {
+		if v := m[carrier.ArchiveStation]; v != s.o.Station {
 			return nil, fmt.Errorf("archive: stream %s: %w: %q, not %q", c.Name, ErrStation, v, s.o.Station)
 		}
-		st, err = s.js.UpdateStream(ctx, c)
+		if v := m["bmp-owner"]; v != s.o.Owner && v != "" && s.o.Owner != "" {
+			return nil, fmt.Errorf("archive: stream %s: %w", c.Name, ErrOwner)
+		}
+		st, err = s.update(ctx, st.CachedInfo().Config, c)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("archive: stream %s: %w", c.Name, err)
 	}
 	return st, nil
+}
+
+// clusterReplicas is how many times a block is kept in a cluster: as many that one server may be lost and writing goes on.
+const clusterReplicas = 3
+
+// fewerKey marks, in its metadata, a stream for which there was no place for so many when it was made. They are tried for
+// again when it is opened.
+const fewerKey = "bmp-fewer-replicas"
+
+// Error codes of JetStream that its client does not name.
+const (
+	errNoPlace        jetstream.ErrorCode = 10005 // as many servers that fit are not there
+	errUnavailable    jetstream.ErrorCode = 10008 // for the moment
+	errNoStorage      jetstream.ErrorCode = 10047
+	errNotClustered   jetstream.ErrorCode = 10074
+	leastStreamOfFull                     = 256 << 20 // of a stream that was made smaller than asked for
+)
+
+func refusedFor(err error, codes ...jetstream.ErrorCode) bool {
+	var e *jetstream.APIError
+	return errors.As(err, &e) && slices.Contains(codes, e.ErrorCode)
+}
+
+// create makes a stream, of as many replicas, and as large, as there may be.
+func (s *store) create(ctx context.Context, c jetstream.StreamConfig) (st jetstream.Stream, err error) {
+	auto := s.o.Replicas == 0 && s.o.Dir == ""
+	c.Replicas = max(s.o.Replicas, 1)
+	if auto {
+		c.Replicas = clusterReplicas
+	}
+	want := c.MaxBytes
+	for {
+		st, err = s.js.CreateStream(ctx, c)
+		if auto && c.Replicas > 1 && refusedFor(err, errNotClustered) {
+			c.Replicas = 1
+			continue
+		}
+		if auto && c.Replicas > 1 && refusedFor(err, errNoPlace) {
+			// It may be that so many are too large, or that a server is away.
+			fewer := c
+			fewer.Replicas, fewer.Metadata = 1, maps.Clone(c.Metadata)
+			fewer.Metadata[fewerKey] = "1"
+			if st, ferr := s.js.CreateStream(ctx, fewer); ferr == nil {
+				s.note("stream %s is kept once only: the cluster has no place for %d replicas now", c.Name, clusterReplicas)
+				return st, nil
+			}
+		}
+		if c.MaxBytes/2 < leastStreamOfFull || !refusedFor(err, errNoPlace, errNoStorage) {
+			break
+		}
+		c.MaxBytes /= 2
+	}
+	if err == nil && c.MaxBytes != want {
+		s.note("stream %s holds %d MiB at most: the servers have no room for %d MiB", c.Name, c.MaxBytes>>20, want>>20)
+	}
+	return st, err
+}
+
+// update adapts a stream to the options. Its replicas may have been changed by hand.
+func (s *store) update(ctx context.Context, was, c jetstream.StreamConfig) (jetstream.Stream, error) {
+	if s.o.Dir != "" || s.o.Replicas != 0 {
+		c.Replicas = max(s.o.Replicas, 1)
+		return s.js.UpdateStream(ctx, c)
+	}
+	c.Replicas = was.Replicas
+	if was.Metadata[fewerKey] != "" {
+		more := c
+		more.Replicas = clusterReplicas
+		if st, err := s.js.UpdateStream(ctx, more); err == nil {
+			return st, nil
+		}
+		c.Metadata = maps.Clone(c.Metadata)
+		c.Metadata[fewerKey] = "1"
+		s.note("stream %s is kept once only: the cluster has no place for %d replicas now", c.Name, clusterReplicas)
+	}
+	st, err := s.js.UpdateStream(ctx, c)
+	if !s.strict && refusedFor(err, errNoPlace, errNoStorage) && was.MaxBytes < c.MaxBytes {
+		c.MaxBytes = was.MaxBytes
+		s.note("stream %s holds %d MiB at most: the servers have no room for more", c.Name, c.MaxBytes>>20)
+		st, err = s.js.UpdateStream(ctx, c)
+	}
+	return st, err
+}
+
+func (s *store) note(format string, args ...any) {
+	if s.o.OnNote != nil {
+		s.o.OnNote(fmt.Sprintf(format, args...))
+	}
 }
 
 // shut ends connection and server; the folder stays claimed.

@@ -49,6 +49,10 @@ type archiveJSON struct {
 	MessagesLost    uint64              `json:"messages_lost"`
 	BytesLost       uint64              `json:"bytes_lost"`
 	Failing         bool                `json:"failing"`
+	Embedded        bool                `json:"embedded"` // the server is the station's own
+	Cluster         any                 `json:"cluster"`  // name
+	Replicas        int                 `json:"replicas"`
+	ReplicasCurrent int                 `json:"replicas_current"`
 	Clients         []archiveClientJSON `json:"clients"`
 }
 
@@ -87,7 +91,8 @@ func showArchive(ctx context.Context, c *call) error {
 		From: c.time(st.From), To: c.time(st.To), SpanSeconds: jsonSeconds(st.To.Sub(st.From)), Blocks: st.Blocks, Records: st.Messages,
 		Bytes: st.Raw, PackedBytes: st.Packed, DiskBytes: st.Bytes, IndexBytes: st.Index, Events: st.Events, EventsLost: st.EventsLost,
 		RetentionSecs: jsonSeconds(st.MaxAge), RetentionBytes: st.MaxBytes, QueuedBytes: st.Queued, QueueLimitBytes: st.QueueLimit,
-		Gaps: st.Gaps, MessagesLost: st.Lost, BytesLost: st.LostRaw, Failing: st.Trouble, Clients: []archiveClientJSON{},
+		Gaps: st.Gaps, MessagesLost: st.Lost, BytesLost: st.LostRaw, Failing: st.Trouble,
+		Embedded: st.Embedded, Cluster: jsonString(st.Cluster), Replicas: st.Replicas, ReplicasCurrent: st.Current, Clients: []archiveClientJSON{},
 	}
 	ratio := ""
 	if st.Packed > 0 {
@@ -147,6 +152,7 @@ func showArchive(ctx context.Context, c *call) error {
 		field{"Data", formatSize(st.Raw, 1) + ratio},
 		field{"On the disk", formatSize(st.Bytes, 1) + ", and " + formatSize(st.Index, 1) + " of index"},
 		field{"Kept for", durationText(st.MaxAge) + ", at most " + formatSize(uint64(st.MaxBytes), 1)},
+		field{"Servers", archiveServers(st)},
 		field{"Waiting", formatSize(uint64(st.Queued), 1) + " of at most " + formatSize(uint64(st.QueueLimit), 1)},
 		field{"Lost", lost},
 		field{"Events", formatCount(st.Events, 1)},
@@ -155,6 +161,17 @@ func showArchive(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.lines(append([]string{""}, rows...)...)
+}
+
+// archiveServers says where the archive is kept.
+func archiveServers(st archive.Stats) string {
+	switch {
+	case st.Embedded:
+		return "the station's own"
+	case st.Cluster == "":
+		return "one NATS server"
+	}
+	return fmt.Sprintf("%s of NATS cluster %s, %d up to date, %s leads", plural(st.Replicas, "replica"), st.Cluster, st.Current, dash(st.Leader))
 }
 
 func (c *call) gapText(g *archive.Gap) string {

@@ -57,7 +57,7 @@ func (t Target) String() string {
 }
 
 // Dial connects and reads the greeting. A "port" target is found through RunningStations, then on loopback at PORT+1. Errors as
-// NewClient's.
+// NewClient's. "nats" targets are not for it: what reaches them is not of this package.
 func Dial(ctx context.Context, t Target, o ClientOptions) (*Client, error) {
 	o = o.filled()
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
@@ -79,7 +79,7 @@ func dial(ctx context.Context, t Target, o ClientOptions) (net.Conn, error) {
 	case "port":
 		return dialPort(ctx, t, o)
 	}
-	return nil, fmt.Errorf("%s: stations through %s cannot be reached yet", t, t.Network)
+	return nil, fmt.Errorf("a target of %s is not dialled here", t.Network)
 }
 
 // dialPort finds a station of this machine by its BMP port.
