@@ -382,7 +382,7 @@ func (a *Archive) store1(m *nats.Msg, id string) (seq uint64, err error) {
 			return 0, err
 		}
 		if a.troubled.CompareAndSwap(false, true) && a.o.OnTrouble != nil {
-			a.o.OnTrouble(fmt.Errorf("archive: %w", err))
+			a.o.OnTrouble(wrap(err))
 		}
 		select {
 		case <-a.stop:
@@ -483,14 +483,14 @@ func (a *Archive) Flush(ctx context.Context, client uint32, forget bool) (blocks
 	subject := a.store.subject("msg", client)
 	st, err := a.store.msgs.Info(ctx, jetstream.WithSubjectFilter(subject))
 	if err != nil {
-		return 0, fmt.Errorf("archive: %w", err)
+		return 0, wrap(err)
 	}
 	blocks = st.State.Subjects[subject]
 	if err := a.store.msgs.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
-		return 0, fmt.Errorf("archive: %w", err)
+		return 0, wrap(err)
 	}
 	if err := a.store.checks.Purge(ctx, jetstream.WithPurgeSubject(a.store.subject("checkpoint", client))); err != nil {
-		return blocks, fmt.Errorf("archive: %w", err)
+		return blocks, wrap(err)
 	}
 	a.catalog.forget(client)
 	if forget {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"bmp/proto/bgp"
@@ -192,7 +191,7 @@ func (a *Archive) First(ctx context.Context, client uint32) (time.Time, error) {
 	st, err := a.store.msgs.Info(ctx)
 	a.storeMu.RUnlock()
 	if err != nil {
-		return time.Time{}, fmt.Errorf("archive: %w", err)
+		return time.Time{}, wrap(err)
 	}
 	for _, s := range x.segments {
 		if s.last >= st.State.FirstSeq {

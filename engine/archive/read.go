@@ -212,7 +212,7 @@ type reader struct{ *decoder }
 func (a *Archive) newReader() (reader, error) {
 	d, err := newDecoder()
 	if err != nil {
-		return reader{}, fmt.Errorf("archive: %w", err)
+		return reader{}, wrap(err)
 	}
 	return reader{d}, nil
 }
@@ -273,7 +273,7 @@ func (a *Archive) walk(ctx context.Context, which streamOf, subjects []string, f
 	}
 	cons, err := st.OrderedConsumer(ctx, c)
 	if err != nil {
-		return fmt.Errorf("archive: %w", err)
+		return wrap(err)
 	}
 	defer a.endWalk(ctx, st, cons)
 	if i := cons.CachedInfo(); i != nil && i.NumPending == 0 {
@@ -281,7 +281,7 @@ func (a *Archive) walk(ctx context.Context, which streamOf, subjects []string, f
 	}
 	iter, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(500, 4<<20))
 	if err != nil {
-		return fmt.Errorf("archive: %w", err)
+		return wrap(err)
 	}
 	defer iter.Stop()
 	for {
@@ -290,11 +290,11 @@ func (a *Archive) walk(ctx context.Context, which streamOf, subjects []string, f
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return fmt.Errorf("archive: %w", err)
+			return wrap(err)
 		}
 		meta, err := m.Metadata()
 		if err != nil {
-			return fmt.Errorf("archive: %w", err)
+			return wrap(err)
 		}
 		if err := f(m, meta); err != nil {
 			if err == ErrStop {
@@ -380,7 +380,7 @@ func (a *Archive) Clients(ctx context.Context) ([]uint32, error) {
 	defer a.storeMu.RUnlock()
 	st, err := a.store.msgs.Info(ctx, jetstream.WithSubjectFilter(a.store.subject("msg", ">")))
 	if err != nil {
-		return nil, fmt.Errorf("archive: %w", err)
+		return nil, wrap(err)
 	}
 	out := make([]uint32, 0, len(st.State.Subjects))
 	for s := range st.State.Subjects {

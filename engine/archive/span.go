@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -13,7 +12,7 @@ func (a *Archive) Span(ctx context.Context) (bytes uint64, from, to time.Time, e
 	defer a.storeMu.RUnlock()
 	i, err := a.store.msgs.Info(ctx)
 	if err != nil {
-		return 0, from, to, fmt.Errorf("archive: %w", err)
+		return 0, from, to, wrap(err)
 	}
 	if i.State.Msgs > 0 {
 		from, to = i.State.FirstTime, i.State.LastTime

@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"strconv"
 	"strings"
@@ -65,7 +64,7 @@ func (a *Archive) Stats(ctx context.Context) (Stats, error) {
 	for i, st := range []jetstream.Stream{a.store.msgs, a.store.events, a.store.checks} {
 		if infos[i], err = st.Info(ctx); err != nil {
 			a.storeMu.RUnlock()
-			return s, fmt.Errorf("archive: %w", err)
+			return s, wrap(err)
 		}
 	}
 	a.storeMu.RUnlock()
@@ -194,7 +193,7 @@ func (a *Archive) EachClient(ctx context.Context) (map[uint32]ClientStats, error
 	st, err := a.store.msgs.Info(ctx, jetstream.WithSubjectFilter(a.store.subject("msg", ">")))
 	a.storeMu.RUnlock()
 	if err != nil {
-		return nil, fmt.Errorf("archive: %w", err)
+		return nil, wrap(err)
 	}
 	all, err := a.sums(ctx, st.State.FirstSeq)
 	if err != nil {

@@ -46,13 +46,22 @@ type store struct {
 	strict bool // somebody waits to hear that a stream cannot be as large as asked for
 }
 
-// Errors that Open may wrap.
+// Errors that Open may wrap; ErrAway, which others may, too.
 var (
 	ErrVersion = errors.New("another version of the archive")
 	ErrStation = errors.New("the archive of another station")
 	ErrInUse   = errors.New("the archive is in use by another process")
+	ErrAway    = errors.New("no connection to the NATS cluster")
 	ErrOwner   = errors.New("the archive belongs to another state folder, with other client IDs (bring that folder, take another name, or remove the stream)")
 )
+
+// wrap says that an error is the archive's, and of the connection's what it means.
+func wrap(err error) error {
+	if errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrDisconnected) {
+		err = ErrAway
+	}
+	return fmt.Errorf("archive: %w", err)
+}
 
 // openStore opens the folder, if it is one, and connects.
 func openStore(ctx context.Context, o *Options) (*store, error) {
