@@ -15,6 +15,9 @@ import (
 
 var aliasName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
 
+// aliasID is the command whose line is kept whole, with its filters.
+const aliasID = "shell alias"
+
 // setAlias makes or replaces an alias.
 func setAlias(c *call) error {
 	name, a := c.match.Value("word"), c.match.Value("line")

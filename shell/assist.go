@@ -73,6 +73,16 @@ func (a *Assistant) Help(ctx context.Context, line string, pos int) []edit.Item 
 	return out
 }
 
+// pageLength is how many lines of a table are shown at once, 0 for all of them, on a terminal that has so many rows.
+func (a *Assistant) pageLength(rows int) int {
+	if s := a.shell.Load(); s != nil {
+		if n := s.settings().length; n >= 0 {
+			return n
+		}
+	}
+	return rows
+}
+
 // namesColumns reports whether a line ends in the list of `columns`, which a
 // comma may go on.
 func namesColumns(text string) bool {

@@ -40,6 +40,7 @@ func Console(ctx context.Context, conn, ctl net.Conn) error {
 	assistant := new(Assistant)
 	ed, err := edit.NewReadline(edit.ReadlineOptions{
 		In: t, Out: t, Assistant: assistant, Size: t.size, Resized: t.resized, TypeAhead: consoleTypeAhead,
+		PageLength: func() int { _, rows := t.size(); return assistant.pageLength(rows) },
 	})
 	if err != nil {
 		return err

@@ -48,6 +48,13 @@ func TestConsole(t *testing.T) {
 			x.Type("show history\r")
 			x.Ends("    1  show client 1\n    2  show client 21\n    3  show history\nbmp#")
 		}},
+		{"more than may wait to be looked at", func(t *testing.T, c *consoles, x *telnetClient) {
+			x.Type("rows 1000000\r")
+			x.Ends("--More-- (space, Enter, q, /)")
+			c.came("no more rows")
+			x.Type("/nothing\r")
+			x.Ends("% Not found: nothing\n% Stopped: more than 8 MB waited to be looked at (filter it, or use '| no-more')\nbmp#")
+		}},
 		{"an error below its place", func(t *testing.T, c *consoles, x *telnetClient) {
 			x.Type("show clients | sort X desc nonsense\r")
 			x.Until("a caret", func(text string) bool { return strings.Contains(text, "^\n% Invalid") })

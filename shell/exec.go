@@ -42,6 +42,10 @@ func (s *Shell) plan(line string) (*plan, error) {
 		return nil, err
 	}
 	p.word = s.words[p.match.Command.ID]
+	if p.match.Command.ID == aliasID {
+		p.filters, err = filter.Parse("", 0, filter.Options{}) // they are of the line that the alias stands for
+		return p, err
+	}
 	if p.filters.Save != "" {
 		p.line = p.line[:lastBar(p.line, p.match.RestCol)]
 	}
@@ -213,6 +217,8 @@ func (l *link) ask(ctx context.Context, line string, row func(control.Line) erro
 				return failed(codeNoStation, "Connection to %s lost: %s", l.station.Name, reason(r.err))
 			case errors.Is(r.err, errQuit) && ctx.Err() != nil: // the screen heard of the cancel first
 				return went(control.CodeCancelled, "Cancelled")
+			case errors.Is(r.err, errQuit): // the screen takes no more, and says why
+				return went(control.CodeDone, "")
 			case r.err != nil && !errors.Is(r.err, context.Canceled):
 				return verdictOf(r.err)
 			}
@@ -249,7 +255,7 @@ func (s *Shell) command(ctx context.Context, line string) {
 		seen, stop = s.afterInterrupt(ctx)
 		defer stop()
 	}
-	show := s.show(seen, cancel, p)
+	show := s.show(seen, ctx, cancel, p)
 	l := s.at()
 	v := s.perform(ctx, l, p, show.line, func(question string) bool {
 		show.drain()

@@ -198,6 +198,10 @@ func (f *fakeStation) Execute(ctx context.Context, q *control.Request, r *contro
 		n, _ := m.Number("n")
 		for i := range n {
 			if err := r.Line(fmt.Sprintf("row %d", i+1)); err != nil {
+				select {
+				case f.seen <- "no more rows":
+				default:
+				}
 				return err
 			}
 		}

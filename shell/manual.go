@@ -49,11 +49,12 @@ func help(c *call) error {
 }
 
 const shortHelp = `?                   what is possible here, at once, anywhere in a line
+                    (Ctrl-V ? is a question mark)
 Tab                 complete; words may be abbreviated
 list                every command            list | include client
 find RE             commands about it        find next-hop
 help COMMAND        one command              help show client peers
-| FILTER            of any output            show clients | sort Routes desc | first 10
+| FILTER            of any output            show clients | sort Routes | last 5
 show clients        begin here
 exit                leave`
 
@@ -91,6 +92,9 @@ func find(c *call) error {
 func (s *Shell) asksHelp(line string) bool {
 	if line == "" || strings.HasSuffix(line, " ") {
 		return true
+	}
+	if strings.HasSuffix(line, "$") {
+		return false // the status of the line before
 	}
 	_, err := s.tree().Match(line+"?", grammar.Env{})
 	return err != nil

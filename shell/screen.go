@@ -36,6 +36,8 @@ type screen struct {
 	ed     edit.Editor
 	keys   edit.KeyReader // nil: no pager
 	length func() int     // lines of a page, 0: no pager
+	live   func() bool    // what comes is watched as it comes, and not read page by page
+	wrap   bool           // long lines are broken between words
 	color  bool
 	errors io.Writer
 	limit  int
@@ -60,17 +62,20 @@ type outLine struct {
 }
 
 // show begins the output of a command. quit is called when its output is not
-// wanted any more.
-func (s *Shell) show(ctx context.Context, quit context.CancelCauseFunc, p *plan) *screen {
+// wanted any more. What a debug follows until source ends is live.
+func (s *Shell) show(ctx, source context.Context, quit context.CancelCauseFunc, p *plan) *screen {
 	set := s.settings()
+	follows := p.follows()
 	v := &screen{ctx: ctx, quit: quit, ed: s.ed(), color: set.colored() && p.filters.Format == 0 && set.format == 0,
+		live:   func() bool { return follows && source.Err() == nil },
 		errors: s.errors(), limit: maxWaiting, length: func() int { return 0 }, done: make(chan struct{})}
 	v.changed.L = &v.mu
 	if s.o.Remote {
 		v.limit = maxWaitingRemote
 	}
+	v.wrap = s.o.Terminal && p.word != nil && p.word.is(prose)
 	keys, ok := v.ed.(edit.KeyReader)
-	if ok && s.o.Terminal && !p.filters.NoMore && set.length != 0 && !(p.word != nil && p.word.screen) {
+	if ok && s.o.Terminal && !p.filters.NoMore && set.length != 0 && !(p.word != nil && p.word.is(ownScreen)) {
 		v.keys = keys
 		v.length = func() int {
 			if set.length > 0 {
@@ -81,7 +86,7 @@ func (s *Shell) show(ctx context.Context, quit context.CancelCauseFunc, p *plan)
 			}
 			return 23
 		}
-		if command := s.o.Env("BMP_PAGER"); command != "" && !s.o.Remote {
+		if command := s.o.Env("BMP_PAGER"); command != "" && !s.o.Remote && !follows {
 			v.less = &external{command: command, ed: v.ed}
 		}
 	}
@@ -105,7 +110,39 @@ func (v *screen) line(l control.Line) error {
 		}
 		return v.put(outLine{text: b.String()})
 	}
+	if v.wrap {
+		cols, _ := v.ed.Size()
+		for _, text := range wrapped(l.Text, cols) {
+			if err := v.put(outLine{text: text}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	return v.put(outLine{l.Text, l.Code == control.CodeHeading})
+}
+
+// wrapped breaks a line between words, and a usage between its choices: what
+// goes on is indented. cols of 0 are any number.
+func wrapped(text string, cols int) []string {
+	indent := strings.Repeat(" ", len(text)-len(strings.TrimLeft(text, " "))+4)
+	if cols < 2*len(indent) {
+		return []string{text}
+	}
+	var out []string
+	for runewidth.StringWidth(text) > cols {
+		room := runewidth.Truncate(text, cols, "")
+		at := strings.LastIndexByte(room, '|') + 1
+		if blank := strings.LastIndexByte(room, ' ') + 1; at == 0 || at < len(room)-20 {
+			at = max(at, blank)
+		}
+		if at <= len(indent) {
+			break
+		}
+		out = append(out, strings.TrimRight(text[:at], " "))
+		text = indent + text[at:]
+	}
+	return append(out, text)
 }
 
 func (v *screen) put(l outLine) error {
@@ -146,7 +183,11 @@ func (v *screen) finish() error {
 	v.mu.Unlock()
 	<-v.done
 	if v.full {
-		return errorf(control.CodeFailed, "Stopped: more than %d MB waited to be looked at (filter it, or use '| no-more' or '| save FILE')", v.limit>>20)
+		way := "'| no-more' or '| save FILE'"
+		if v.limit == maxWaitingRemote {
+			way = "'| no-more'" // the files are somebody else's
+		}
+		return errorf(control.CodeFailed, "Stopped: more than %d MB waited to be looked at (filter it, or use %s)", v.limit>>20, way)
 	}
 	return v.err
 }
@@ -236,6 +277,9 @@ func (p *page) write(lines []outLine) (int, error) {
 				continue
 			}
 			p.find = nil
+			p.left = p.length()
+		}
+		if p.live() {
 			p.left = p.length()
 		}
 		if p.length() > 0 && !p.free && p.left <= 0 {

@@ -292,6 +292,10 @@ func (s *Shell) typed(ctx context.Context, line string) {
 	}
 	ctx, stop := s.interruptible(ctx)
 	defer stop()
+	if err := r.SetStatus(ctx, s.status); err != nil {
+		s.status = s.scriptEnd(0, err)
+		return
+	}
 	status, err := r.Run(ctx, script)
 	s.status = s.scriptEnd(status, err)
 	s.leave = s.leave || err == nil && r.Exited()

@@ -144,7 +144,7 @@ func TestLinesTyped(t *testing.T) {
 			c.Type("terminal strict on\r")
 			c.Ends("bmp#")
 			c.Type("sh clients\r")
-			c.Ends("% Invalid command: sh (try 'help')\nbmp#")
+			c.Ends("% Invalid command: sh (write it whole: show)\nbmp#")
 		}},
 		{"an unbalanced quote", func(t *testing.T, f *fakeStation, c *edittest.Child) {
 			c.Type("show client 'a b\r")
@@ -241,9 +241,26 @@ func TestLinesTyped(t *testing.T) {
 		}},
 		{"a line of the script language", func(t *testing.T, f *fakeStation, c *edittest.Child) {
 			c.Type("for i in 1 2; do show client $i; done\r")
-			c.Until("both", func(text string) bool {
-				return strings.Contains(text, "client 1 .\nclient 2 .") || strings.Contains(text, "Not available yet")
-			})
+			c.Ends("done\nclient 1 .\nclient 2 .\nbmp#")
+		}},
+		{"the status of the line before", func(t *testing.T, f *fakeStation, c *edittest.Child) {
+			c.Type("show client 9\r")
+			c.Ends("% No client '9'\nbmp#")
+			c.Type("echo status $?\r")
+			c.Ends("echo status $?\nstatus 1\nbmp#")
+			c.Type("show client 1\recho status $?\r")
+			c.Ends("status 0\nbmp#")
+		}},
+		{"an alias keeps its filters to itself", func(t *testing.T, f *fakeStation, c *edittest.Child) {
+			c.Type("alias cc = show clients | count | save count.txt\r")
+			c.Ends("count.txt\nbmp#")
+			if _, err := os.Stat(filepath.Join(c.Cmd.Dir, "count.txt")); err == nil {
+				t.Error("the file of the alias was written when it was made")
+			}
+			c.Type("alias\r")
+			c.Ends("cc          show clients | count | save count.txt\nbmp#")
+			c.Type("cc\r")
+			c.Ends("1 line in count.txt\nbmp#")
 		}},
 		{"JSON, of the shell's own words too", func(t *testing.T, f *fakeStation, c *edittest.Child) {
 			c.Type("show clients | json\r")
@@ -314,6 +331,22 @@ func TestPager(t *testing.T) {
 			c.Type("q")
 			c.Ends("bmp#")
 		}},
+	})
+	t.Run("what is followed comes as it comes, to the pager of BMP_PAGER too", func(t *testing.T) {
+		for _, pager := range []string{"", "cat"} {
+			f := newStation(t, control.RoleAdmin)
+			c := shellOn(t, f, 80, 10, "BMP_PAGER="+pager)
+			c.Type("debug client 1 | exclude nothing\r")
+			f.came("following")
+			for i := range 30 {
+				f.emit(fmt.Sprintf("event %d", i))
+				c.Ends(fmt.Sprintf("event %d", i))
+			}
+			c.Type("\x03")
+			c.Ends("event 29\nbmp#")
+			c.Type("\x04")
+			c.Exits(0)
+		}
 	})
 	t.Run("another program", func(t *testing.T) {
 		f := newStation(t, control.RoleAdmin)

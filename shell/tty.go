@@ -97,7 +97,7 @@ func (t *tty) open(kind string) (edit.Editor, error) {
 	keys := t.terminal.Keys()
 	t.keys = keys
 	o := edit.ReadlineOptions{In: keys, Out: os.Stdout, Assistant: t.assistant, Size: t.terminal.Size, Resized: t.terminal.Resized(),
-		History: t.history, Lend: t.terminal.Lend, Paste: true}
+		History: t.history, Lend: t.terminal.Lend, Paste: true, PageLength: t.pageLength}
 	if err := t.terminal.Cook(kind == "plain"); err != nil {
 		return nil, err
 	}
@@ -111,6 +111,11 @@ func (t *tty) open(kind string) (edit.Editor, error) {
 		t.editor, err = edit.NewReadline(o)
 	}
 	return t.editor, err
+}
+
+func (t *tty) pageLength() int {
+	_, rows := t.terminal.Size()
+	return t.assistant.pageLength(rows)
 }
 
 // Close gives the terminal back as it was.

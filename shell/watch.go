@@ -33,7 +33,7 @@ func watch(c *call) error {
 	if err != nil {
 		return err
 	}
-	if p.word != nil && p.word.screen {
+	if p.word != nil && p.word.is(ownScreen) {
 		return errorf(control.CodeForbidden, "'%s' cannot be watched", strings.Join(p.match.Words, " "))
 	}
 	w := &watcher{shell: s, title: fmt.Sprintf("Every %v: %s", every, strings.TrimSpace(command)), diff: c.match.Has("diff")}

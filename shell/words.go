@@ -11,10 +11,19 @@ import (
 // word is a command that the shell runs itself.
 type word struct {
 	grammar.Command
-	run    func(c *call) error
-	local  bool // not for somebody far away, whose shell the station runs
-	screen bool // draws or asks by itself: no pager
+	run   func(c *call) error
+	flags wordFlags
 }
+
+type wordFlags uint8
+
+const (
+	local     wordFlags = 1 << iota // not for somebody far away, whose shell the station runs
+	ownScreen                       // draws or asks by itself: no pager
+	prose                           // long lines are broken between words
+)
+
+func (w *word) is(f wordFlags) bool { return w.flags&f != 0 }
 
 // call is one of them being run. Its context ends with Ctrl-C.
 type call struct {
@@ -35,39 +44,39 @@ func own(id, pattern, help string, examples ...string) grammar.Command {
 // the same ID there.
 func ownWords() []word {
 	return []word{
-		{own("exit", "exit", "leave the shell"), leave, false, true},
-		{grammar.Command{ID: "quit", Pattern: "quit", Help: "leave the shell", Hidden: true, Local: true}, leave, false, true},
-		{own("shell help", "help [COMMAND]", "what a command does, with examples", "help show client", "help watch"), help, false, false},
-		{own("shell list", "list", "every command", "list", "list | include client"), list, false, false},
-		{own("shell find", "find RE", "commands about something", "find next-hop", "find as.path"), find, false, false},
-		{own("shell show history", "show history", "the lines typed", "show history | last 20"), showHistory, false, false},
-		{own("shell undebug", "undebug", "end following, all of it"), undebugAll, false, false},
+		{own("exit", "exit", "leave the shell"), leave, ownScreen},
+		{grammar.Command{ID: "quit", Pattern: "quit", Help: "leave the shell", Hidden: true, Local: true}, leave, ownScreen},
+		{own("shell help", "help [COMMAND]", "what a command does, with examples", "help show client", "help watch"), help, prose},
+		{own("shell list", "list", "every command", "list", "list | include client"), list, prose},
+		{own("shell find", "find RE", "commands about something", "find next-hop", "find as.path"), find, prose},
+		{own("shell show history", "show history", "the lines typed", "show history | last 20"), showHistory, 0},
+		{own("shell undebug", "undebug", "end following, all of it"), undebugAll, 0},
 		{own("shell watch", "watch {every DURATION|diff|count N} COMMAND", "a command again and again",
-			"watch show clients", "watch every 1s diff show client 1 peers | include down", "watch count 10 show summary"), watch, false, true},
-		{own("shell show terminal", "show terminal", "settings of the shell"), showTerminal, false, false},
-		{own("shell terminal length", "terminal length N", "lines of a page; 0: no pager", "terminal length 0"), setTerminal, false, false},
-		{own("terminal width", "terminal width N", "columns; 0: those of the terminal"), setTerminal, false, false},
-		{own("terminal monitor", "terminal monitor [ONOFF]", "show the station's console lines as they happen"), setTerminal, false, false},
-		{own("terminal format", "terminal format (text|json|json-lines)", "of all output"), setTerminal, false, false},
-		{own("shell terminal timing", "terminal timing ONOFF", "say how long each command took"), setTerminal, false, false},
-		{own("shell terminal color", "terminal color (on|off|auto)", "colour"), setTerminal, false, false},
-		{own("shell terminal timestamp", "terminal timestamp ONOFF", "say when each command ran, and when each event came"), setTerminal, false, false},
-		{own("terminal confirm", "terminal confirm ONOFF", "ask before what cannot be undone"), setTerminal, false, false},
-		{own("terminal strict", "terminal strict ONOFF", "refuse abbreviations"), setTerminal, false, false},
-		{own("shell terminal editor", "terminal editor (readline|popup|plain)", "how lines are edited"), setTerminal, true, true},
-		{own("auth", "auth", "log in with a secret, which is asked for"), auth, false, true},
-		{own("auth token", "auth token SECRET", "log in with a secret"), authToken, false, true},
+			"watch show clients", "watch every 1s diff show client 1 peers | include down", "watch count 10 show summary"), watch, ownScreen},
+		{own("shell show terminal", "show terminal", "settings of the shell"), showTerminal, 0},
+		{own("shell terminal length", "terminal length N", "lines of a page; 0: no pager", "terminal length 0"), setTerminal, 0},
+		{own("terminal width", "terminal width N", "columns; 0: those of the terminal"), setTerminal, 0},
+		{own("terminal monitor", "terminal monitor [ONOFF]", "show the station's console lines as they happen"), setTerminal, 0},
+		{own("terminal format", "terminal format (text|json|json-lines)", "of all output"), setTerminal, 0},
+		{own("shell terminal timing", "terminal timing ONOFF", "say how long each command took"), setTerminal, 0},
+		{own("shell terminal color", "terminal color (on|off|auto)", "colour"), setTerminal, 0},
+		{own("shell terminal timestamp", "terminal timestamp ONOFF", "say when each command ran, and when each event came"), setTerminal, 0},
+		{own("terminal confirm", "terminal confirm ONOFF", "ask before what cannot be undone"), setTerminal, 0},
+		{own("terminal strict", "terminal strict ONOFF", "refuse abbreviations"), setTerminal, 0},
+		{own("shell terminal editor", "terminal editor (readline|popup|plain)", "how lines are edited"), setTerminal, local | ownScreen},
+		{own("auth", "auth", "log in with a secret, which is asked for"), auth, ownScreen},
+		{own("auth token", "auth token SECRET", "log in with a secret"), authToken, ownScreen},
 		{own("shell attach", "attach TARGET [as STATION] [ro]", "attach to another station: PORT, HOST:PORT, unix:PATH, tls:HOST:PORT, nats://HOST[/STATION]",
-			"attach 2222", "attach 192.0.2.1:1112 as edge ro", "attach nats://192.0.2.1/edge", "attach nats://192.0.2.1"), attachTo, true, false},
-		{own("shell attach list", "attach", "the stations attached to"), listStations, true, false},
-		{own("shell detach", "detach [STATION]", "leave a station", "detach", "detach edge"), detach, true, false},
-		{own("shell on", "on (all|STATION) COMMAND", "a command on another station, or on all", "on all show summary", "on edge show clients | count"), onStations, true, false},
-		{own("shell alias", "alias WORD = LINE", "a word for a command, or its beginning", "alias sc = show client", "alias dn = show peers down"), setAlias, true, false},
-		{own("shell alias list", "alias", "the aliases"), listAliases, true, false},
-		{own("shell no alias", "no alias ALIAS", "forget an alias", "no alias sc"), noAlias, true, false},
-		{own("shell source", "source FILE [ARG...]", "run a script from a file", "source check.bmpsh 1 2"), source, true, true},
-		{own("shell run!", "run SCRIPT [ARG...]", "run a shipped script", "run health-check"), runShipped, true, true},
-		{grammar.Command{ID: "terminal plain", Pattern: "terminal plain", Help: "lines without an editor", Local: true}, plainLines, false, true},
+			"attach 2222", "attach 192.0.2.1:1112 as edge ro", "attach nats://192.0.2.1/edge", "attach nats://192.0.2.1"), attachTo, local},
+		{own("shell attach list", "attach", "the stations attached to"), listStations, local},
+		{own("shell detach", "detach [STATION]", "leave a station", "detach", "detach edge"), detach, local},
+		{own("shell on", "on (all|STATION) COMMAND", "a command on another station, or on all", "on all show summary", "on edge show clients | count"), onStations, local},
+		{own(aliasID, "alias WORD = LINE", "a word for a command, or its beginning", "alias sc = show client", "alias dn = show peers down"), setAlias, local},
+		{own("shell alias list", "alias", "the aliases"), listAliases, local},
+		{own("shell no alias", "no alias ALIAS", "forget an alias", "no alias sc"), noAlias, local},
+		{own("shell source", "source FILE [ARG...]", "run a script from a file", "source check.bmpsh 1 2"), source, local | ownScreen},
+		{own("shell run!", "run SCRIPT [ARG...]", "run a shipped script", "run health-check"), runShipped, local | ownScreen},
+		{grammar.Command{ID: "terminal plain", Pattern: "terminal plain", Help: "lines without an editor", Local: true}, plainLines, ownScreen},
 	}
 }
 
@@ -89,7 +98,7 @@ func (s *Shell) bindWords() {
 	s.words = make(map[string]*word)
 	for _, w := range ownWords() {
 		switch {
-		case s.o.Remote && w.local:
+		case s.o.Remote && w.is(local):
 			w.Hidden = true // known, to be refused for what it is
 		case !s.o.Remote && w.ID == "terminal plain":
 			continue

@@ -49,22 +49,49 @@ func (t *Tree) refuse(states []state, line string, first int, w word, r reading)
 		name = name && !s.n.accept
 	}
 	e.Expected = t.expected(states, func(k *Kind) string { return k.Expected })
+	whole := unabbreviated(states, w.text)
 	if name {
 		e.Code = 500
 		try := "try 'help'"
-		if t.noun == "filter" {
+		switch {
+		case len(whole) > 0:
+			try = "write it whole: " + enough(whole)
+		case t.noun == "filter":
 			try = "try '| ?'"
 		}
 		e.Text = fmt.Sprintf("Invalid %s: %s (%s)", t.noun, typed, try)
 	} else {
 		e.Code = 503
 		e.Text = "Invalid input: expected " + enough(e.Expected)
+		if len(whole) > 0 {
+			e.Text += " (write it whole: " + enough(whole) + ")"
+		}
+	}
+	if len(whole) > 0 {
+		e.Candidates = whole
+		return e
 	}
 	if near := t.nearest(states, w.text); near != "" {
 		e.Candidates = []string{near}
 		e.Text += fmt.Sprintf(". Did you mean '%s'?", near)
 	}
 	return e
+}
+
+// unabbreviated are the keywords that a word would stand for if words could be abbreviated here.
+func unabbreviated(states []state, text string) []string {
+	var words []string
+	for i := range states {
+		s := &states[i]
+		for j := range s.n.edges {
+			e := &s.n.edges[j]
+			if text != "" && e.word != "" && !e.whole && !s.hidden && strings.HasPrefix(e.word, text) && !slices.Contains(words, e.word) {
+				words = append(words, e.word)
+			}
+		}
+	}
+	slices.Sort(words)
+	return words
 }
 
 // incomplete says what a line lacks that ends at position end.

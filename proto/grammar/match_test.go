@@ -247,6 +247,15 @@ func TestStrictRefusesAbbreviations(t *testing.T) {
 			t.Errorf("%q: %v", line, err)
 		}
 	}
+	for line, want := range map[string]string{
+		"sh clients":         "Invalid command: sh (write it whole: show)",
+		"show client 1 mess": "(write it whole: messages)",
+		"shut":               "Invalid command: shut (try 'help')",
+	} {
+		if _, err := tree.Match(line, env); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", line, err, want)
+		}
+	}
 }
 
 func TestExplain(t *testing.T) {

@@ -43,6 +43,7 @@ type keys struct {
 	ended    bool   // no more input
 	most     int    // runes in typed
 	lost     int    // runes beyond that
+	escape   rune   // the library is in an escape sequence of this kind, [ or O; ESC before it is known; 0: in none
 	pasted   []rune // what a runeText stands for
 	singly   int    // runes that are handed out one by one
 }
@@ -199,12 +200,16 @@ func (k *keys) Read(p []byte) (int, error) {
 	defer k.mu.Unlock()
 	for {
 		switch {
+		case k.reading && !k.held && k.cutShort():
+			// The library would take the next rune for the end of the sequence, and nobody would let go of what it holds.
+			k.escape = 0
+			return utf8.EncodeRune(p, endOfSequence), nil
 		case k.reading && !k.held && len(k.injected) > 0:
 			r := k.injected[0]
 			k.injected = k.injected[1:]
 			k.held = holds(r)
 			return utf8.EncodeRune(p, r), nil
-		case k.reading && !k.held && k.singly == 0 && waitingText(k.typed) >= textRun:
+		case k.reading && !k.held && k.singly == 0 && k.escape == 0 && waitingText(k.typed) >= textRun:
 			// What was pasted is drawn at once and not letter by letter.
 			n := waitingText(k.typed)
 			k.pasted, k.typed = k.typed[:n:n], k.typed[n:]
@@ -215,6 +220,7 @@ func (k *keys) Read(p []byte) (int, error) {
 			k.singly = max(k.singly-1, 0)
 			k.typed = k.typed[1:]
 			k.held = holds(r)
+			k.follow(r)
 			return utf8.EncodeRune(p, r), nil
 		case k.reading && !k.held && k.ended:
 			// Nor does the end of input come before somebody waits for a line: the library would end beside its caller.
@@ -222,6 +228,30 @@ func (k *keys) Read(p []byte) (int, error) {
 		}
 		k.ready.Wait()
 	}
+}
+
+// endOfSequence ends any escape sequence without a meaning.
+const endOfSequence = '~'
+
+// follow keeps account of the escape sequence that the library is in after a rune. The lock is held.
+func (k *keys) follow(r rune) {
+	switch {
+	case k.escape == 27 && (r == '[' || r == 'O'):
+		k.escape = r
+	case k.escape == 0 && r == 27:
+		k.escape = r
+	case k.escape > 27 && (r == ';' || r >= '0' && r <= '9'):
+	default:
+		k.escape = 0
+	}
+}
+
+// cutShort reports whether what comes next in an escape sequence is no part of one. The lock is held.
+func (k *keys) cutShort() bool {
+	if k.escape <= 27 {
+		return false
+	}
+	return len(k.injected) > 0 || len(k.typed) > 0 && (k.typed[0] < ' ' || k.typed[0] > '~') || len(k.typed) == 0 && k.ended
 }
 
 // Close implements io.Closer: the next line that is read meets the end of input.
@@ -253,6 +283,9 @@ func (d *decoder) decode(b []byte) []rune {
 		}
 		r, n := utf8.DecodeRune(b)
 		b = b[n:]
+		if r < ' ' && r != 27 && len(d.escape) > 0 {
+			d.escape = d.escape[:0] // a key cuts a sequence short, and is a key
+		}
 		switch {
 		case r == utf8.RuneError && n == 1, r == 0, r >= firstPrivate && r <= lastPrivate:
 			continue
@@ -316,9 +349,9 @@ func (k *keys) next() []rune {
 }
 
 // holds reports whether nothing behind a rune may be read before it has been
-// dealt with: it may end the line.
+// dealt with: it may end the line, or ask for a table that is read by keys.
 func holds(r rune) bool {
-	return r == 3 || r == 4 || r == '\r' || r == '\n' || r == runeAbort
+	return r == 3 || r == 4 || r == 7 || r == '\t' || r == '?' || r == '\r' || r == '\n' || r == runeAbort
 }
 
 // run takes the characters that a runeText stands for.

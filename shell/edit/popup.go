@@ -191,6 +191,7 @@ func (e *Popup) breakLine(b *prompt.Buffer) {
 	e.out.writeLines([]byte(eraseFrom(up) + e.prompt + b.Text() + "^C"))
 	b.CursorRight(len([]rune(b.Text())))
 	b.DeleteBeforeCursor(len([]rune(b.Text())))
+	e.out.ended()
 	e.end = ErrInterrupt
 }
 
@@ -251,18 +252,23 @@ func (e *Popup) suggest(d prompt.Document) []prompt.Suggest {
 // where the library believes it to be, as many rows further down.
 func (e *Popup) above(b *prompt.Buffer, text []byte) {
 	up, x := e.cursor(b)
-	s := eraseFrom(up) + string(text) + strings.Repeat("\n", up)
+	e.out.writeLines([]byte(eraseFrom(up) + string(text) + backTo(up, x)))
+}
+
+// backTo goes from the start of an empty row to where the cursor stands.
+func backTo(down, x int) string {
+	s := strings.Repeat("\n", down)
 	if x > 0 {
 		s += fmt.Sprintf("\x1b[%dC", x)
 	}
-	e.out.writeLines([]byte(s))
+	return s
 }
 
 // help answers `?`.
 func (e *Popup) help(b *prompt.Buffer) {
 	line := b.Text()
 	before := b.Document().TextBeforeCursor()
-	if e.o.Assistant == nil || quoted(before) {
+	if e.o.Assistant == nil || literal(before) {
 		b.InsertText("?", false, true)
 		return
 	}
@@ -271,7 +277,10 @@ func (e *Popup) help(b *prompt.Buffer) {
 	fmt.Fprintf(&s, "%s%s?\n", e.prompt, line)
 	cols, _ := e.o.Size()
 	writeItems(&s, items, cols)
-	e.above(b, []byte(s.String()))
+	up, x := e.cursor(b)
+	e.out.writeLines([]byte(eraseFrom(up)))
+	pageItems(e.ctx, e.o, e.keys, e.out, s.String())
+	e.out.writeLines([]byte(backTo(up, x)))
 }
 
 // searchBack answers Ctrl-R: the newest line that holds what is typed, and with

@@ -29,10 +29,11 @@ type Readline struct {
 
 	out *lineWriter
 
-	resize  func()  // of the library: takes the new width
-	events  handOff // lines to show above, for the library's goroutine
-	history int     // lines in the library's history
-	typed   string  // a line given up half typed, for the next ReadLine
+	resize   func()  // of the library: takes the new width
+	verbatim bool    // the last key was Ctrl-V; of the library's goroutine
+	events   handOff // lines to show above, for the library's goroutine
+	history  int     // lines in the library's history
+	typed    string  // a line given up half typed, for the next ReadLine
 
 	// The library's goroutine tells its listener of the key that ended a line
 	// when ReadLine may have begun the next.
@@ -41,12 +42,17 @@ type Readline struct {
 	prompt string
 	line   []rune
 	pos    int
-	ending bool // the key being looked at ends the line
-	holds  bool // it is one that holds back those behind it
-	cut    bool // what was typed beyond maxTyped was dropped
-	ended  bool // the library has met the end of input
-	owed   int  // ends of input that the library tells and ReadLine has not heard: Ctrl-D, and the end itself
+	ending bool   // the key being looked at ends the line
+	holds  bool   // it is one that holds back those behind it
+	cut    bool   // what was typed beyond maxTyped was dropped
+	before []rune // the line as it was when a search began
+	redo   bool   // the search was given up: before is to be read on
+	ended  bool   // the library has met the end of input
+	owed   int    // ends of input that the library tells and ReadLine has not heard: Ctrl-D, and the end itself
 }
+
+// charVerbatim, Ctrl-V, takes the meaning from the `?` behind it.
+const charVerbatim = 22
 
 // maxTyped is how long a line may become, in characters. No station takes one
 // that is longer, and the library draws all of it at every key.
@@ -69,6 +75,9 @@ type ReadlineOptions struct {
 	Lend func() (resume func())
 	// Paste is whether the terminal is asked to mark pasted text.
 	Paste bool
+	// PageLength is how many lines of a table are shown at once; nil: the
+	// terminal's. 0 is all of them.
+	PageLength func() int
 	// TypeAhead is how much may be typed while nothing reads it, in runes; what
 	// is beyond it is dropped. 0: 4 Mi.
 	TypeAhead int
@@ -165,16 +174,23 @@ func (e *Readline) ReadLine(ctx context.Context, prompt string) (string, error) 
 	e.out.freshLine()
 	typed := e.typed
 	e.typed = ""
-	e.keys.want()
-	e.begin(ctx, prompt, typed)
-	line, err := e.lib.ReadlineWithDefault(typed)
+	var line string
+	var err error
+	for again := true; again; {
+		e.keys.want()
+		e.begin(ctx, prompt, typed)
+		line, err = e.lib.ReadlineWithDefault(typed)
+		typed, again = e.searchGivenUp()
+		again = again && ctx.Err() == nil
+		if again {
+			e.eraseRead(prompt, line)
+		}
+	}
 	if !stop() {
 		<-called // what calls this read off must not meet the next one
 	}
 	if ctx.Err() != nil && err != nil && err != io.EOF {
-		// The next read shows the line again, perhaps behind another prompt.
-		rows := (runewidth.StringWidth(prompt+line))/e.width() + 1
-		fmt.Fprintf(e.out, "\x1b[%dA\r\x1b[J\r", rows)
+		e.eraseRead(prompt, line) // the next read shows the line again, perhaps behind another prompt
 	}
 	e.keys.stop()
 	e.out.writeLines(e.events.take())
@@ -197,6 +213,20 @@ func (e *Readline) ReadLine(ctx context.Context, prompt string) (string, error) 
 		return "", ErrLineTooLong
 	}
 	return line, nil
+}
+
+// eraseRead takes a line whose read was broken off from the screen.
+func (e *Readline) eraseRead(prompt, line string) {
+	rows := (runewidth.StringWidth(prompt+line))/e.width() + 1
+	fmt.Fprintf(e.out, "\x1b[%dA\r\x1b[J\r", rows)
+}
+
+// searchGivenUp reports whether a read was broken off to give up a search, and the line that it began with.
+func (e *Readline) searchGivenUp() (before string, was bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	was, e.redo = e.redo, false
+	return string(e.before), was
 }
 
 func (e *Readline) begin(ctx context.Context, prompt, typed string) {
@@ -351,6 +381,9 @@ func (e *Readline) filter(r rune) (rune, bool) {
 	searching := e.lib.Operation.IsSearchMode()
 	_, line, pos := e.now()
 	e.setHolds(holds(r))
+	if r != '?' && r < firstPrivate {
+		e.verbatim = false
+	}
 	switch r {
 	case 0: // the end of input
 		e.oweEnd(true)
@@ -382,15 +415,21 @@ func (e *Readline) filter(r rune) (rune, bool) {
 		e.typeRun(e.keys.run(), line, pos, searching)
 		return 0, false
 	case '?':
-		if e.o.Assistant == nil || searching || quoted(string(line[:pos])) {
+		if e.o.Assistant == nil || searching || e.verbatim || literal(string(line[:pos])) {
+			e.verbatim = false
 			return r, true
 		}
 		e.help()
+		e.keys.release()
+		return 0, false
+	case charVerbatim:
+		e.verbatim = true
 		return 0, false
 	case readline.CharCtrlZ:
 		return 0, false
 	case readline.CharTab:
 		if searching {
+			e.keys.release()
 			return 0, false
 		}
 		return r, true
@@ -399,13 +438,25 @@ func (e *Readline) filter(r rune) (rune, bool) {
 		if e.history == 0 {
 			return readline.CharBell, true
 		}
+		if !searching {
+			e.setBefore(line)
+		}
 		return r, true
+	case readline.CharBell: // Ctrl-G
+		if !searching {
+			e.keys.release()
+			return 0, false
+		}
+		// The library would go back to the match before the last. As if the read were called off, it goes to the end of the history.
+		e.setRedo()
+		e.setEnding()
+		e.lib.Config.InterruptPrompt = ""
+		e.lib.Operation.ExitSearchMode(true)
+		return readline.CharInterrupt, true
 	case readline.CharInterrupt:
 		e.lib.Config.InterruptPrompt = "^C"
 		if searching {
-			e.keys.release()
-			e.lib.Terminal.KickRead() // the library stops reading after this key
-			return readline.CharBell, true
+			e.lib.Operation.ExitSearchMode(true) // which is not all that Ctrl-C does, to the library
 		}
 		e.setEnding()
 		return r, true
@@ -428,6 +479,18 @@ func (e *Readline) filter(r rune) (rune, bool) {
 		return 0, false
 	}
 	return r, true
+}
+
+func (e *Readline) setBefore(line []rune) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.before = line
+}
+
+func (e *Readline) setRedo() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.redo = true
 }
 
 func (e *Readline) setHolds(on bool) {
@@ -476,7 +539,17 @@ func (e *Readline) help() {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s%s?\n", prompt, string(line))
 	writeItems(&b, items, e.width())
-	e.above([]byte(b.String()))
+	e.table(b.String())
+}
+
+// table shows the rows of a table, a page at a time, above the line being typed. Nothing else reads keys meanwhile: the one that
+// asked for it holds the others back.
+func (e *Readline) table(text string) {
+	e.mu.Lock()
+	ctx := e.ctx
+	e.mu.Unlock()
+	e.lib.Clean()
+	pageItems(ctx, e.o, e.keys, e.out, text)
 }
 
 // completer answers Tab.
@@ -509,13 +582,18 @@ func (c completer) Do(line []rune, pos int) ([][]rune, int) {
 		prompt, _, _ := e.now()
 		fmt.Fprintf(&b, "%s%s\n", prompt, text)
 		writeItems(&b, got.Items, e.width())
-		e.above([]byte(b.String()))
+		e.table(b.String())
 		e.lib.Refresh()
 	}
 	return nil, 0
 }
 
 func byteOffset(line []rune, pos int) int { return len(string(line[:min(pos, len(line))])) }
+
+// literal reports whether a `?` behind s stands for itself: within quotes, and as the shell variable `$?`.
+func literal(s string) bool {
+	return quoted(s) || strings.HasSuffix(s, "$") || strings.HasSuffix(s, "${")
+}
 
 // quoted reports whether the end of s is inside quotes.
 func quoted(s string) bool {
@@ -531,37 +609,6 @@ func quoted(s string) bool {
 		}
 	}
 	return quote != 0
-}
-
-// maxItems is how many rows of a table are shown.
-const maxItems = 200
-
-// writeItems writes a described table, no line wider than the terminal.
-func writeItems(w *strings.Builder, items []Item, width int) {
-	if len(items) == 0 {
-		w.WriteString("  (nothing is possible here)\n")
-		return
-	}
-	widest := 0
-	for _, it := range items[:min(len(items), maxItems)] {
-		widest = max(widest, utf8.RuneCountInString(it.Text))
-	}
-	widest = min(widest, max(8, width/2))
-	for i, it := range items {
-		if i == maxItems {
-			fmt.Fprintf(w, "  ... %d more\n", len(items)-maxItems)
-			break
-		}
-		row := fmt.Sprintf("  %-*s  %s", widest, it.Text, it.Help)
-		if rs := []rune(row); len(rs) >= width && width > 1 {
-			row = string(rs[:width-1])
-		}
-		w.WriteString(strings.TrimRight(row, " "))
-		w.WriteByte('\n')
-	}
-	if len(items) == maxItems { // which is where a station stops
-		fmt.Fprintf(w, "  ... at most %d are shown\n", maxItems)
-	}
 }
 
 // lineWriter is the terminal's output: one writer at a time, and it knows
@@ -600,6 +647,13 @@ func (l *lineWriter) mute() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.w = io.Discard
+}
+
+// ended notes that the line left open is ended by somebody else.
+func (l *lineWriter) ended() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.middle = false
 }
 
 // freshLine ends a line that output left open.

@@ -40,6 +40,12 @@ func TestReadlineKeys(t *testing.T) {
 		{"UTF-8", "find zürich\r", "find zürich", nil},
 		{"wide runes", "find 東京\x1b[D\x1b[Dx\r", "find x東京", nil},
 		{"an unknown sequence is dropped", "sh\x1b[15~ow\r", "show", nil},
+		{"Enter within a sequence", "show\x1bO\r", "show", nil},
+		{"Enter within another sequence", "show\x1b[\r", "show", nil},
+		{"Ctrl-C within a sequence", "show\x1bO\x03", "", ErrInterrupt},
+		{"a question mark after $", "echo $?\r", "echo $?", nil},
+		{"a question mark after Ctrl-V", "show a\x16?\r", "show a?", nil},
+		{"Ctrl-V alone", "sh\x16ow\r", "show", nil},
 		{"a literal question mark in quotes", "find 'a?'\r", "find 'a?'", nil},
 		{"pasted text has no keys", "\x1b[200~show ?\tx\x1b[201~\r", "show ? x", nil},
 		{"completion of one", "sh\tx\r", "show x", nil},
@@ -201,13 +207,126 @@ func TestReadlineSearch(t *testing.T) {
 	s.Type("\x12nothing like this")
 	s.Until("the search failing", func(text string) bool { return strings.Contains(text, "failing bck-i-search") })
 	s.Type("\x03")
-	s.Until("the prompt again", func(text string) bool { return strings.HasSuffix(text, "bmp#") })
+	r.got("", ErrInterrupt)
 	s.Type("x\r")
 	r.got("x", nil)
 	s.Type("\x1b[A\x1b[A\x1b[A\r")
 	r.got("show peers", nil)
 	s.Type("y\x1b[A\x1b[B\r")
 	r.got("y", nil)
+}
+
+func TestReadlineSearchGivenUp(t *testing.T) {
+	begin := func(t *testing.T, lines int) (*edittest.Screen, *reader) {
+		s := edittest.New(t, 80, 24)
+		r := newReader(t, s, ReadlineOptions{})
+		r.read(lines + 3)
+		for i := range lines {
+			s.Type(fmt.Sprintf("show client %d\r", i))
+			r.got(fmt.Sprintf("show client %d", i), nil)
+		}
+		s.Type("half\x12cli\x12")
+		s.Until("an older line", func(text string) bool {
+			return strings.Contains(text, fmt.Sprintf("bmp# show client %d\nbck-i-search: cli", lines-2))
+		})
+		return s, r
+	}
+	t.Run("Ctrl-C drops the line found, too", func(t *testing.T) {
+		s, r := begin(t, 3)
+		s.Type("\x03")
+		r.got("", ErrInterrupt)
+		s.Type("\r")
+		r.got("", nil)
+	})
+	t.Run("Ctrl-G brings back what was typed, at the end of the history", func(t *testing.T) {
+		s, r := begin(t, 3)
+		s.Type("\x07")
+		s.Ends("show client 2\nbmp# half")
+		s.Type(" a line\r")
+		r.got("half a line", nil)
+		s.Type("\x1b[A\x1b[A\r")
+		r.got("show client 2", nil)
+	})
+	t.Run("Ctrl-G without a search does nothing", func(t *testing.T) {
+		s := edittest.New(t, 80, 24)
+		r := newReader(t, s, ReadlineOptions{})
+		r.read(1)
+		s.Type("sh\x07ow\r")
+		r.got("show", nil)
+	})
+}
+
+// manyWords are more than a page.
+var manyWords = func() fakeAssistant {
+	var f fakeAssistant
+	for i := range 12 {
+		f.words = append(f.words, Item{Text: fmt.Sprintf("word%02d", i)})
+	}
+	return f
+}()
+
+func TestTablePages(t *testing.T) {
+	begin := func(t *testing.T, o ReadlineOptions) (*edittest.Screen, *reader) {
+		s := edittest.New(t, 40, 6)
+		o.Assistant = manyWords
+		r := newReader(t, s, o)
+		r.read(1)
+		return s, r
+	}
+	const first = "bmp# w?\n  word00\n  word01\n  word02\n  word03\n"
+	t.Run("space, Enter, and the line again", func(t *testing.T) {
+		s, r := begin(t, ReadlineOptions{})
+		s.Type("w?")
+		s.Shows(first + "--More--")
+		s.Type(" ")
+		s.Shows("  word04\n  word05\n  word06\n  word07\n  word08\n--More--")
+		s.Type("\r")
+		s.Shows("  word05\n  word06\n  word07\n  word08\n  word09\n--More--")
+		s.Type(" ")
+		s.Shows("  word07\n  word08\n  word09\n  word10\n  word11\nbmp# w")
+		s.Type("x\r")
+		r.got("wx", nil)
+	})
+	t.Run("q leaves the rest, and is not typed", func(t *testing.T) {
+		s, r := begin(t, ReadlineOptions{})
+		s.Type("word\t")
+		s.Ends("word04\n--More--"[len("word04\n"):])
+		s.Type("q")
+		s.Ends("bmp# word")
+		s.Type("1\r")
+		r.got("word1", nil)
+	})
+	t.Run("Ctrl-C leaves the rest, and keeps the line", func(t *testing.T) {
+		s, r := begin(t, ReadlineOptions{})
+		s.Type("w?")
+		s.Ends("--More--")
+		s.Type("\x03")
+		s.Ends("bmp# w")
+		s.Type("x\r")
+		r.got("wx", nil)
+	})
+	t.Run("a read that is called off", func(t *testing.T) {
+		s, r := begin(t, ReadlineOptions{})
+		s.Type("w?")
+		s.Ends("--More--")
+		r.stop()
+		r.got("", context.Canceled)
+	})
+	t.Run("lines that came meanwhile", func(t *testing.T) {
+		s, r := begin(t, ReadlineOptions{})
+		s.Type("w?")
+		s.Ends("--More--")
+		fmt.Fprintln(r.ed.Async(), "an event")
+		s.Type("q")
+		s.Ends("an event\nbmp# w")
+	})
+	t.Run("all at once where pages have no length", func(t *testing.T) {
+		s, r := begin(t, ReadlineOptions{PageLength: func() int { return 0 }})
+		s.Type("w?")
+		s.Ends("  word11\nbmp# w")
+		s.Type("\r")
+		r.got("w", nil)
+	})
 }
 
 func TestReadlinePaste500Lines(t *testing.T) {

@@ -156,6 +156,19 @@ func (r *Runner) Run(ctx context.Context, s *Script, args ...string) (int, error
 	return status, nil
 }
 
+// SetStatus makes n the exit status of the command before, `$?` of what runs next.
+func (r *Runner) SetStatus(ctx context.Context, n int) error {
+	file, err := syntax.NewParser().Parse(strings.NewReader(fmt.Sprintf("(exit %d)", n)), "")
+	if err != nil {
+		return err
+	}
+	var exit interp.ExitStatus
+	if err := r.sh.Run(ctx, file.Stmts[0]); err != nil && !errors.As(err, &exit) {
+		return err
+	}
+	return nil
+}
+
 // Exited reports whether the script that ran last ended by `exit`.
 func (r *Runner) Exited() bool { return r.sh.Exited() }
 
