@@ -146,6 +146,7 @@ func runStation(inv *invocation, v verdict) int {
 		}
 		return fail(os.Stderr, status, "%v", err)
 	}
+	engine.SpareProcessors()
 	o, err := stationOptions(inv)
 	if err != nil {
 		return refuse(err, optionStatus(err))

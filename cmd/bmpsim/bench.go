@@ -44,7 +44,8 @@ var benchScales = map[string]benchSizes{
 		idleRouters: 10_000, idleWithin: 10 * time.Second, down: 1_000_000, probe: 15 * time.Second, churn: 10 * time.Second,
 		memory: 400 << 20, hogs: 12, hogPeers: 2, hogRoutes: 200_000,
 	},
-	"soak": {limit: 24 * time.Hour, soakFor: time.Minute, soakRouters: 20, soakPeers: 5, soakRts: 2_000},
+	"latency": {limit: 2 * time.Minute, large: 1_000_000, probe: 15 * time.Second},
+	"soak":    {limit: 24 * time.Hour, soakFor: time.Minute, soakRouters: 20, soakPeers: 5, soakRts: 2_000},
 }
 
 // bench is `bmpsim bench`: a station process of its own for each load, and what it took.
@@ -84,7 +85,7 @@ func runBench(ctx context.Context, args []string, stdout io.Writer) error {
 	sizes, ok := benchScales[what]
 	switch {
 	case !ok:
-		return usagef("what is %q? quick, full or soak", what)
+		return usagef("what is %q? quick, full, latency or soak", what)
 	case *soakFor < 0 || *soakFor > 0 && what != "soak":
 		return usagef("-for is of soak, and a time above 0")
 	case *soakFor > 0:
@@ -136,12 +137,16 @@ func (b *bench) all(what string) error {
 	}
 	fmt.Fprintf(b.out, "\nbmpsim bench %s: CPU seconds are those of the station process alone; M is a million routes.\n\n", what)
 	b.row("what", "goal", "measured")
-	steps := []struct {
+	type step struct {
 		name string
 		run  func() error
-	}{
+	}
+	steps := []step{
 		{"one router", b.oneRouter}, {"many routers", b.manyRouters}, {"idle routers", b.idleRouters},
 		{"memory limit", b.memoryLimit}, {"pmbmpd", b.pmbmpd},
+	}
+	if what == "latency" {
+		steps = []step{{"latency", b.latency}}
 	}
 	for _, s := range steps {
 		err := s.run()
@@ -167,7 +172,7 @@ func (b *bench) all(what string) error {
 
 // row prints one line of the table.
 func (b *bench) row(what, goal, measured string) {
-	fmt.Fprintf(b.out, "%-58s %-24s %s\n", what, goal, measured)
+	fmt.Fprintf(b.out, "%-66s %-24s %s\n", what, goal, measured)
 }
 
 // quantile of values, which it sorts; 0 for none.

@@ -35,8 +35,38 @@ type benchStation struct {
 	said sync.WaitGroup
 }
 
+// stationKind is which station is measured.
+type stationKind bool
+
+const (
+	withArchive    stationKind = true // the program as it is
+	withoutArchive stationKind = false
+)
+
+func (k stationKind) String() string {
+	if k == withArchive {
+		return "archived"
+	}
+	return "no archive"
+}
+
+// goal is that of the kind: none may be set for it.
+func (k stationKind) goal(without, with string) string {
+	if k == withArchive {
+		without = with
+	}
+	if without == "" {
+		return ""
+	}
+	return "<= " + without + " CPU-s/M"
+}
+
 // start starts a station. stop must follow.
 func (b *bench) start(args ...string) (*benchStation, error) {
+	return b.startKind(withArchive, args...)
+}
+
+func (b *bench) startKind(kind stationKind, args ...string) (*benchStation, error) {
 	dir, err := os.MkdirTemp(b.dir, "station-")
 	if err != nil {
 		return nil, err
@@ -51,6 +81,9 @@ func (b *bench) start(args ...string) (*benchStation, error) {
 	s.socket = filepath.Join(dir, strconv.Itoa(addr.Port)+".sock")
 	args = append([]string{"-s", s.addr, "-f", "-d", filepath.Join(dir, "state"), "--no-loopback"}, args...)
 	s.cmd = exec.Command(b.station, args...)
+	if kind == withoutArchive {
+		s.cmd = exec.Command(b.self, "bench-station", s.addr, dir)
+	}
 	s.cmd.Env = append(os.Environ(), "BMP_RUNTIME_DIR="+dir, "GODEBUG=gctrace=1", "NOTIFY_SOCKET=")
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no station outlives its bench
 	out, err := s.cmd.StderrPipe()

@@ -4,18 +4,23 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"bmp/cmd/internal/sim"
 )
 
-// TestMain lets the test program be bmpsim, as bench starts one for its idle loop.
+// TestMain lets the test program be bmpsim, as bench starts one for its idle loop and its station without an archive.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "bench-idle-loop" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	if len(os.Args) > 1 && (os.Args[1] == "bench-idle-loop" || os.Args[1] == "bench-station") {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+		stop()
+		os.Exit(code)
 	}
 	os.Exit(m.Run())
 }
@@ -117,7 +122,7 @@ func TestBench(t *testing.T) {
 	for _, want := range []string{
 		"CPU ", "memory ", "kernel ", "CPU-s/M (median of", "garbage collection", "10 full peers of one router", "next hop over 0.02M routes", "AS path over", "community over",
 		"until the verdict", "'show bgp PREFIX' over the socket", "read lag", "changes per CPU second", "peer down, 2k routes", "an idle loop wakes late by",
-		"5 routers x 10 peers x 200 of 1M prefixes", "50 served, 0 lost", "alive, at most", "said 1 refusal", "not installed here", "go test",
+		"5 routers x 10 peers x 200 of 1M, archived", "5 routers x 10 peers x 200 of 1M, no archive", "2k routes each, no archive", "'show debug' p50", "50 served, 0 lost", "alive, at most", "said 1 refusal", "not installed here", "go test",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q", want)

@@ -45,6 +45,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = runBench(ctx, args[1:], stdout)
 	case "bench-idle-loop": // of bench, as a process of its own
 		idleLoop(os.Stdin, stdout)
+	case "bench-station": // likewise
+		err = stationWithoutArchive(ctx, args[1:])
 	default:
 		err = simulate(ctx, args, stdout)
 	}

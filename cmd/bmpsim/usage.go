@@ -6,7 +6,7 @@ const usage = `bmpsim - routers for a BMP station, simulated or recorded
   bmpsim [options] -o FILE                   the stream of one simulated router into FILE (- is standard output)
   bmpsim replay [options] FILE ADDR:PORT [speed N|max] [hold]
                                              a recorded file, played at the pace of the recording
-  bmpsim bench [quick|full|soak] [-station BMP] [-for D]
+  bmpsim bench [quick|full|latency|soak] [-station BMP] [-for D]
                                              starts stations of its own, loads them, and prints what that took
 
 ADDR:PORT is the BMP port of the station; PORT alone is one on 127.0.0.1.
@@ -34,8 +34,9 @@ with gzip, zstd or bzip2 or not. Each connection of a capture is a router; an MR
   hold            stay connected at the end until interrupted
   -port PORT      of a capture, only connections to this port (any that begins like BMP)
 
-Bench: quick takes less than a minute, full a quarter of an hour; soak changes, flaps and cuts off routers for D (1m), while
-it asks, and compares what is held route by route. BMP is the station's program (bmp beside bmpsim, else built here).
+Bench: quick takes less than a minute, full a quarter of an hour, both with and without the archive; latency asks while a
+million routes a second come in; soak changes, flaps and cuts off routers for D (1m), while it asks, and compares what is held
+route by route. BMP is the station's program (bmp beside bmpsim, else built here).
 
 Exit status: 0 done, 1 failed (a file cut short is played up to there), 2 wrong arguments, 3 no connection or lost,
 130 interrupted before everything was sent.
