@@ -103,10 +103,6 @@ func (a *Archive) At(ctx context.Context, client uint32, want Want, at time.Time
 	if err != nil {
 		return h, err
 	}
-	if r.run != 0 && (r.plan.restarted || r.run != a.run && at.UnixNano() >= a.run) {
-		r.now = max(r.now, r.gen) // the station was started anew, and has held nothing of the client since
-		r.clear()
-	}
 	h = r.result(w)
 	h.Routes = r.held(at.UnixNano())
 	return h, nil
@@ -178,6 +174,17 @@ func (a *Archive) Peers(ctx context.Context, client uint32, from, to time.Time) 
 	want := Want{Select: func(bmp.View, bgp.Family, []byte, uint32) bool { return false }, noRoutes: true}
 	h, err := a.History(ctx, client, want, from, to, func(*Change) error { return nil })
 	return h.Peers, err
+}
+
+// Spoken says whether a client may have spoken of a peer from a time to a time, also without ever having announced it. It is
+// seldom wrong, and never when it is false.
+func (a *Archive) Spoken(ctx context.Context, client uint32, peer PeerKey, from, to time.Time) (found bool, err error) {
+	hash, first, last := peer.hash(), from.Add(-a.o.Grace).UnixNano(), to.UnixNano()
+	err = a.catalog.back(ctx, client, func(s *segment) bool { return s.from > last }, func(i *info) bool {
+		found = i.first <= last && i.touches(hash)
+		return !found && (i.last >= first || i.flags&flagSession == 0)
+	})
+	return found, err
 }
 
 // First is the arrival of the oldest message kept of a client; zero: there is none.

@@ -9,9 +9,6 @@ import (
 	"bmp/proto/bgp"
 )
 
-// errAgain says that a table was found to be coded otherwise than it was read so far: the replay begins again.
-var errAgain = errors.New("read again")
-
 // errUnseed says that this was so for a table that came from a checkpoint.
 var errUnseed = errors.New("read again without checkpoints")
 
@@ -24,7 +21,7 @@ type plan struct {
 	cut        uint64 // the block in which the time asked for lies: of blocks before it, everything came before
 	begin      int64  // arrival of the oldest record that it goes back to
 	setBack    bool   // the clock was set back over the time asked for
-	restarted  bool   // the station was started anew after the run that plan reads of, before the time asked for
+	nextRun    int64  // when the station was started anew, after the run that plan ends with; 0: not before the time asked for
 	gaps       []Gap
 }
 
@@ -72,7 +69,12 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		}
 		if p.cut == 0 {
 			p.cut = i.seq
-			p.restarted = nextRun != 0 && nextRun != i.run && nextRun <= t
+			if nextRun == 0 {
+				nextRun = a.run
+			}
+			if nextRun != i.run && nextRun <= t {
+				p.nextRun = nextRun
+			}
 		}
 		p.setBack = p.setBack || i.last > t && i.seq != p.cut
 		if i.first <= base || run != 0 {
@@ -149,10 +151,10 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 		saved = append(saved, t)
 	}
 	overrides := make(map[formKey]override)
-	for {
+	for pass := range maxPasses + 1 {
 		r := &replayer{
 			a: a, want: &want, at: at.UnixNano(), grace: int64(a.o.Grace), peers: make(map[PeerKey]*replayPeer), after: make(map[int64]int64), overrides: overrides, gone: make(map[PeerKey]HeldPeer),
-			plan: &p,
+			plan: &p, settled: pass >= maxPasses-1,
 		}
 		for _, k := range want.Keys {
 			if r.keys == nil {
@@ -191,17 +193,25 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 			}
 			return r.apply(rec, i)
 		})
-		switch err {
-		case errAgain:
-			continue
-		case errUnseed:
+		if err == errUnseed {
 			want.noCheckpoint = true
 			return a.replay(ctx, client, want, at, hist)
 		}
-		if err == nil && hist != nil && r.history.quiet {
+		if err == nil && p.nextRun != 0 && r.run != 0 {
+			r.anew(p.nextRun)
+		}
+		switch {
+		case err == nil && r.again:
+			continue
+		case err == nil && hist != nil && r.history.quiet:
 			recoded = false
 			continue
 		}
 		return r, w, err
 	}
+	panic("unreachable: the last pass is settled")
 }
+
+// maxPasses is how often messages are read again because tables were found to be coded otherwise, and the last time for what is
+// told.
+const maxPasses = 10

@@ -28,6 +28,8 @@ type replayer struct {
 	peers     map[PeerKey]*replayPeer
 	gone      map[PeerKey]HeldPeer // of earlier runs of the station
 	overrides map[formKey]override
+	again     bool                           // overrides were found: the replay begins again
+	settled   bool                           // no more of that
 	keys      map[bgp.Family]map[string]bool // nil: all
 	plan      *plan
 	count     int // routes held
@@ -186,19 +188,14 @@ func (r *replayer) apply(rec *record, i *info) error {
 		return nil
 	}
 	r.ordinal++
-	r.now = rec.arrival
-	if h := r.history; h != nil && !h.begun && rec.arrival >= h.from {
-		h.begun, h.down = true, r.down
-		if !h.quiet {
-			*h.start = r.held(h.from)
-		}
-	}
 	if i.run != r.run {
 		if r.run != 0 {
-			r.clear()
+			r.anew(min(max(r.now, i.run), rec.arrival))
 		}
 		r.run = i.run
 	}
+	r.begin(rec.arrival)
+	r.now = rec.arrival
 	r.stamp = 0
 	switch rec.kind {
 	case SessionStart:
@@ -275,8 +272,22 @@ func (r *replayer) spoken(p *replayPeer) {
 	}
 }
 
-// clear forgets everything: the station was started anew.
-func (r *replayer) clear() {
+// begin notes what a History begins with, before what came at a time is applied.
+func (r *replayer) begin(t int64) {
+	h := r.history
+	if h == nil || h.begun || t < h.from {
+		return
+	}
+	h.begun, h.down = true, r.down
+	if !h.quiet {
+		*h.start = r.held(h.from)
+	}
+}
+
+// anew forgets everything: the station was started anew.
+func (r *replayer) anew(t int64) {
+	r.begin(t)
+	r.now, r.stamp = t, 0
 	r.eachPeer(func(pk PeerKey, p *replayPeer) {
 		r.empty(pk, p, StationAnew)
 		r.gone[pk] = p.described(pk)
@@ -512,6 +523,7 @@ func (r *replayer) form(rec *record, pk PeerKey, p *replayPeer, k tableKey, t *r
 	if rec.raw[0] >= 4 {
 		// Stateless parsing: the message said it.
 		_, err := bgp.CheckNLRI(k.family, said, sec.Withdraw, sec.Field)
+		t.addPath = t.addPath || said && err == nil // a table that has held path IDs goes on doing so
 		return said, err == nil, nil
 	}
 	_, err2 := bgp.CheckNLRI(k.family, !t.addPath, sec.Withdraw, sec.Field)
@@ -524,15 +536,16 @@ func (r *replayer) form(rec *record, pk PeerKey, p *replayPeer, k tableKey, t *r
 			t.addPath = to
 			return nil
 		}
-		if len(r.overrides) > 1000 || r.history != nil && !r.history.quiet {
-			t.addPath = to // a router that changes it all the time: what was read stays
-			return nil
+		t.addPath = to
+		if r.settled || len(r.overrides) > 1000 || r.told() {
+			return nil // a router that changes it all the time: what was read stays
 		}
 		if t.seeded {
 			return errUnseed
 		}
 		r.overrides[fk] = override{to, r.ordinal}
-		return errAgain
+		r.again = true // with what else is found on the way
+		return nil
 	}
 	switch {
 	case err1 != nil && err2 != nil:

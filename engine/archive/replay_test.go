@@ -245,6 +245,7 @@ func (n *naive) replay(until time.Time, observe func(i int, ctx bgp.Context)) (h
 				case !sec.Family.Splits():
 				case stateless:
 					form = ctx.AddPath.Has(sec.Family)
+					t.form = t.form || form && parses(form)
 				case parses(t.form) && parses(!t.form):
 				case parses(t.form):
 					t.votes = 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,6 +135,17 @@ func (c *call) pastPeers(ctx context.Context, q *pastQuery) error {
 					pc.peers = append(pc.peers, list[i].Key)
 					names = append(names, fmt.Sprintf("\n* %s AS%d", l.Name(), l.AS))
 				}
+			}
+		}
+		if addr, err := netip.ParseAddr(q.peerText); err == nil && len(pc.peers) == 0 && q.archive != nil {
+			// A peer that the router spoke of without ever having announced it.
+			k := archive.PeerKey{Address: addr}
+			spoken, err := q.archive.Spoken(ctx, pc.id, k, q.from, q.to)
+			if err != nil {
+				return err
+			}
+			if spoken {
+				pc.peers = append(pc.peers, k)
 			}
 		}
 		if one && len(pc.peers) > 1 {

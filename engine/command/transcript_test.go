@@ -43,6 +43,7 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 type testStation struct {
 	*engine.Station
 	t       testing.TB
+	handler *Handler
 	console *control.Client
 	events  chan control.Line
 	routers map[string]*router
@@ -52,11 +53,10 @@ type testStation struct {
 func startStation(t testing.TB, o engine.Options) *testStation {
 	t.Helper()
 	ts := &testStation{t: t, events: make(chan control.Line, 1000), routers: make(map[string]*router), marks: make(map[string]string)}
-	var handler *Handler
 	o.Version = "0.0.0-test"
 	o.Commands = func(s *engine.Station) control.Handler {
-		handler = New(s, Options{})
-		return handler
+		ts.handler = New(s, Options{})
+		return ts.handler
 	}
 	if o.Listen == nil {
 		o.Listen = []listen.Spec{{Addr: netip.MustParseAddr("127.0.0.1")}}
