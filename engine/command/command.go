@@ -152,12 +152,3 @@ func (c *call) block(fields ...field) error {
 	}
 	return nil
 }
-
-func notYet(what string) error {
-	return control.Errorf(control.CodeFailed, "Not available yet: %s", what)
-}
-
-// later is the handler of a command that is wholly of a later release.
-func later(what string) func(context.Context, *call) error {
-	return func(context.Context, *call) error { return notYet(what) }
-}
