@@ -55,6 +55,31 @@ func TestConsole(t *testing.T) {
 			x.Type("/nothing\r")
 			x.Ends("% Not found: nothing\n% Stopped: more than 8 MB waited to be looked at (filter it, or use '| no-more')\nbmp#")
 		}},
+		{"what is followed, and what goes on beside it", func(t *testing.T, c *consoles, x *telnetClient) {
+			x.Type("terminal monitor\r")
+			x.Ends("a console line\nbmp#")
+			x.Type("debug client 1\r")
+			c.came("following")
+			x.Type("debug client 2 | count\r")
+			c.came("following")
+			c.emitOn(1, "one")
+			c.emitOn(1, "two")
+			c.emitOn(0, "of the other")
+			x.Ends("debug client 2 | count\nof the other")
+			x.Type("\x03")
+			x.Ends("of the other\nCount: 2\nbmp(1dbg)#")
+			x.Type("debug client 2 | json lines\r")
+			c.came("following")
+			c.emitOn(0, "of the other again")
+			x.Ends("of the other again")
+			c.emitOn(2, `{"prefix":"203.0.113.0/24"}`)
+			x.Ends("\n{\"prefix\":\"203.0.113.0/24\"}")
+			x.Type("\x03")
+			x.Ends("bmp(1dbg)#")
+			if !c.asked("debug client 2 json") {
+				t.Errorf("the station heard %q", c.lines)
+			}
+		}},
 		{"an error below its place", func(t *testing.T, c *consoles, x *telnetClient) {
 			x.Type("show clients | sort X desc nonsense\r")
 			x.Until("a caret", func(text string) bool { return strings.Contains(text, "^\n% Invalid") })

@@ -71,7 +71,7 @@ func newStation(t *testing.T, role control.Role) *fakeStation {
 		{ID: "die", Pattern: "die", Help: "in the middle of a reply"},
 		{ID: "clear client", Pattern: "clear client CLIENT", Role: grammar.Admin, Help: "end a session"},
 		{ID: "md5", Pattern: "md5 SECRET", Role: grammar.Admin, Help: "a key"},
-		{ID: "debug client", Pattern: "debug client CLIENT", Help: "follow"},
+		{ID: "debug client", Pattern: "debug client CLIENT [json]", Help: "follow"},
 		{ID: "undebug", Pattern: "undebug (all|ID)", Help: "end following"},
 	}, map[string]string{"show": "what is"})).WithFilters(filter.Grammar())
 	f.server = control.NewServer(control.ServerOptions{
@@ -271,6 +271,14 @@ func (f *fakeStation) emit(text string) {
 	for _, e := range f.emits {
 		e.Text(text)
 	}
+}
+
+// emitOn sends an event of the nth debug alone.
+func (f *fakeStation) emitOn(n int, text string) {
+	f.mu.Lock()
+	e := f.emits[n]
+	f.mu.Unlock()
+	e.Text(text)
 }
 
 func (f *fakeStation) asked(line string) bool {

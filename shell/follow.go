@@ -27,8 +27,8 @@ func (p *plan) follows() bool {
 func isDebug(m *grammar.Match) bool { return len(m.Words) > 0 && m.Words[0] == "debug" }
 
 // follow runs a debug with its filters until ctx ends or the filters want no
-// more. It has a connection of its own, where the shell can make one: events do
-// not say which debug they belong to.
+// more. It has a connection of its own where the shell can make one: the form
+// of events, text or JSON, is that of a connection.
 func (s *Shell) follow(ctx context.Context, l *link, p *plan, row func(control.Line) error) outcome {
 	events := newFollower()
 	format := s.settings().format
@@ -43,7 +43,11 @@ func (s *Shell) follow(ctx context.Context, l *link, p *plan, row func(control.L
 		}
 		l.divert(events.take)
 		defer l.divert(nil)
-		v = l.ask(ctx, p.match.Line, func(control.Line) error { return nil }, nil).Verdict
+		line := p.match.Line
+		if format != filter.Text && !p.match.Has("detail") && !p.match.Has("hex") && !p.match.Has("json") {
+			line += " json"
+		}
+		v = l.ask(ctx, line, func(control.Line) error { return nil }, nil).Verdict
 		defer func() {
 			if id := subscription(v); id != 0 {
 				end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -98,6 +102,9 @@ func (f *follower) into(ctx context.Context, gone <-chan struct{}, w *filter.Wri
 	give := func(l control.Line) error {
 		switch l.Code {
 		case control.CodeEvent:
+			if strings.HasPrefix(l.Text, "{") && json.Valid([]byte(l.Text)) { // of `debug ... json`
+				return w.Record(filter.Record{Lines: []string{l.Text}, JSON: json.RawMessage(l.Text)})
+			}
 			return w.Line(l.Text)
 		case control.CodeEventJSON:
 			return w.Record(filter.Record{Lines: []string{l.Text}, JSON: json.RawMessage(l.Text)})

@@ -38,7 +38,7 @@ type link struct {
 	debugs   []int           // subscriptions, without that of the monitor
 	monitor  int             // subscription of `terminal monitor`, 0 none
 	values   valueCache
-	diverted func(control.Line) // events go here while a debug is followed; nil: to the editor
+	diverted func(control.Line) // the events of a debug that is followed go here; nil: there is none
 }
 
 // How long a station that went away is waited for between two tries.
@@ -109,7 +109,7 @@ func (l *link) connect(ctx context.Context) (*control.Client, error) {
 func (l *link) begin(ctx context.Context, client *control.Client) error {
 	s := l.shell
 	set := s.settings()
-	h := control.Hello{Zone: zoneName(), Format: set.format, Width: s.width()}
+	h := control.Hello{Zone: zoneName(), Format: set.format, Width: s.width(), IDs: true}
 	if set.format != filter.Text {
 		h.Events = "json"
 	}
@@ -263,12 +263,16 @@ func (l *link) lostError() *control.Error {
 }
 
 // event takes what the station says by itself. It is called by the connection's
-// reading goroutine and does not block.
+// reading goroutine and does not block. While a debug is followed on this
+// connection, what belongs to no subscription known before it is of that debug.
 func (l *link) event(e control.Line) {
+	var id int
+	id, e.Text = control.SplitID(e.Text)
 	l.mu.Lock()
 	take := l.diverted
+	known := id != 0 && (id == l.monitor || slices.Contains(l.debugs, id))
 	l.mu.Unlock()
-	if take != nil {
+	if take != nil && !known {
 		take(e)
 		return
 	}

@@ -25,9 +25,10 @@ _bmp() {
 	local line=${COMP_LINE:0:COMP_POINT} cur=${COMP_WORDS[COMP_CWORD]} reply=() typed cut
 	mapfile -t reply < <("${COMP_WORDS[0]}" completion ` + completeWord + ` "$line" 2>/dev/null)
 	COMPREPLY=()
-	[ ${#reply[@]} -gt 0 ] || return 0
-	typed=${reply[0]}
-	reply=("${reply[@]:1}")
+	[ ${#reply[@]} -gt 1 ] || return 0
+	[ "${reply[0]}" != files ] || compopt -o default 2>/dev/null
+	typed=${reply[1]}
+	reply=("${reply[@]:2}")
 	case $cur in
 	\"* | \'*) cut= ;;
 	*)
@@ -43,11 +44,11 @@ _bmp() {
 	case ${#COMPREPLY[@]}:${COMPREPLY[0]} in 1:*/) compopt -o nospace 2>/dev/null ;; esac
 	return 0
 }
-complete -o default -o nosort -F _bmp bmp
+complete -o nosort -F _bmp bmp
 `
 
-// completion prints the script, or answers it: the word that is being typed,
-// and then what it may become, a line each.
+// completion prints the script, or answers it: whether files are meant, the
+// word that is being typed, and then what it may become, a line each.
 func completion(inv *invocation) int {
 	if inv.words[0] == "bash" {
 		os.Stdout.WriteString(bashCompletion)
@@ -55,9 +56,13 @@ func completion(inv *invocation) int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	typed, list := completeLine(ctx, inv.words[1])
+	typed, list, files := completeLine(ctx, inv.words[1])
+	what := "words"
+	if files {
+		what = "files"
+	}
 	var out strings.Builder
-	fmt.Fprintln(&out, typed)
+	fmt.Fprintf(&out, "%s\n%s\n", what, typed)
 	for _, c := range list {
 		fmt.Fprintln(&out, c)
 	}
@@ -65,13 +70,26 @@ func completion(inv *invocation) int {
 	return 0
 }
 
+// beforeFiles are the words and options behind which the name of a file stands.
+var beforeFiles = []string{"save", "append", "source", "record", "replay", "file", "-x", "-c", "-l", "-d"}
+
 // completeLine finds what the last word of a line that begins with bmp may
-// become. Where nothing is known the list is empty, and bash offers files.
-func completeLine(ctx context.Context, line string) (typed string, list []string) {
+// become. files says that it may be the name of one, which bash knows.
+func completeLine(ctx context.Context, line string) (typed string, list []string, files bool) {
 	words, open := splitShell(line)
 	if len(words) < 2 {
-		return "", nil
+		return "", nil, false
 	}
+	typed, list = completeWords(ctx, words, open)
+	all := strings.Fields(strings.Join(words[1:len(words)-1], " ") + " " + typed[:strings.LastIndexAny(typed, " \t|")+1])
+	if len(all) > 0 && len(list) == 0 {
+		// The arguments of a script may be anything, files too.
+		files = slices.Contains(beforeFiles, all[len(all)-1]) || slices.Contains(words[1:len(words)-1], "-x")
+	}
+	return typed, list, files
+}
+
+func completeWords(ctx context.Context, words []string, open bool) (typed string, list []string) {
 	typed = words[len(words)-1]
 	before := words[1 : len(words)-1]
 	target := ""
@@ -123,7 +141,9 @@ func completeLine(ctx context.Context, line string) (typed string, list []string
 	}
 	// The rest is a command. In quotes it may be one word with blanks in it.
 	for i := range before {
-		before[i] = grammar.Quote(before[i])
+		if before[i] != "|" {
+			before[i] = grammar.Quote(before[i])
+		}
 	}
 	command := strings.Join(append(before, typed), " ")
 	candidates := ask(ctx, target, command)

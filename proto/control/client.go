@@ -380,6 +380,7 @@ type Hello struct {
 	Width  int    // columns, 0 unknown
 	Zone   string // IANA name; "" is the station's zone
 	Events string // "text" or "json"; "" is text
+	IDs    bool   // events begin with the ID of their subscription, as SplitID takes it off
 }
 
 // Hello sends it.
@@ -402,7 +403,22 @@ func (c *Client) Hello(ctx context.Context, h Hello) (Verdict, error) {
 	if h.Events != "" {
 		line += " events=" + h.Events
 	}
+	if h.IDs {
+		line += " ids=on"
+	}
 	return c.Do(ctx, line, nil)
+}
+
+// SplitID takes the ID of its subscription from the text of an event: `id=7 text`, where Hello has asked for it. An event of the
+// connection itself, like what was dropped of all, has none: 0.
+func SplitID(text string) (id int, rest string) {
+	word, rest, ok := strings.Cut(text, " ")
+	number, is := strings.CutPrefix(word, "id=")
+	n, err := strconv.ParseUint(number, 10, 31)
+	if !ok || !is || err != nil {
+		return 0, text
+	}
+	return int(n), rest
 }
 
 // Auth raises the role by a secret, which does not cross the connection.

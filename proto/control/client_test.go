@@ -457,3 +457,22 @@ func benchmarkRows(b *testing.B, line string) {
 		}
 	}
 }
+
+func TestSplitID(t *testing.T) {
+	for text, want := range map[string]struct {
+		id   int
+		rest string
+	}{
+		"id=7 05:12:04.501 up":        {7, "05:12:04.501 up"},
+		`id=12 {"n":1}`:               {12, `{"n":1}`},
+		"05:12:04.501 up":             {0, "05:12:04.501 up"},
+		"n=4120 since=05:12:05 (why)": {0, "n=4120 since=05:12:05 (why)"},
+		"id=7":                        {0, "id=7"},
+		"id=x up":                     {0, "id=x up"},
+		"":                            {0, ""},
+	} {
+		if id, rest := SplitID(text); id != want.id || rest != want.rest {
+			t.Errorf("%q: %d %q", text, id, rest)
+		}
+	}
+}

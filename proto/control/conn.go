@@ -42,6 +42,7 @@ type Conn struct {
 
 	requests    chan request
 	eventsJSON  atomic.Bool
+	eventIDs    atomic.Bool
 	count       atomic.Uint64
 	interactive atomic.Bool
 
@@ -606,7 +607,8 @@ func (c *Conn) hello(line string) (int, string) {
 	if fields[1] != strconv.Itoa(Proto) {
 		return CodeVersion, fmt.Sprintf("@%d+%d Version %s is not spoken here, only %d", at(1), len(fields[1]), fields[1], Proto)
 	}
-	format, width, zone, events, product := c.format, c.width, c.zone, c.eventsJSON.Load(), c.product
+	format, width, zone, product := c.format, c.width, c.zone, c.product
+	events, ids := c.eventsJSON.Load(), c.eventIDs.Load()
 	for i, f := range fields[2:] {
 		key, value, _ := strings.Cut(f, "=")
 		ok := true
@@ -625,6 +627,8 @@ func (c *Conn) hello(line string) (int, string) {
 			}
 		case "events":
 			events, ok = value == "json", value == "json" || value == "text"
+		case "ids":
+			ids, ok = value == "on", value == "on" || value == "off"
 		} // what a later version says is not known here
 		if !ok {
 			return CodeInvalid, fmt.Sprintf("@%d+%d Invalid input: %s", at(i+2), len(f), f)
@@ -632,6 +636,7 @@ func (c *Conn) hello(line string) (int, string) {
 	}
 	c.format, c.width, c.zone = format, width, zone
 	c.eventsJSON.Store(events)
+	c.eventIDs.Store(ids)
 	c.mu.Lock()
 	c.product = product
 	c.mu.Unlock()

@@ -273,10 +273,12 @@ func TestDialogue(t *testing.T) {
 		{"show clients | columns Name | first 1", "102-[\n102-  {\"name\":\"edge1\"}\n102-]\n200 1 rows"},
 		{"hello 1 client=x format=text width=80 tz=Europe/Berlin events=json future=1", "200 bmp 0.1.0 proto=1"},
 		{"hello 2", "505 @7+1 Version 2 is not spoken here, only 1"},
+		{"hello 1 ids=on", "200 bmp 0.1.0 proto=1"},
+		{"hello 1 ids=1", "503 @9+5 Invalid input: ids=1"},
 		{"hello 1 tz=Nowhere", "503 @9+10 Invalid input: tz=Nowhere"},
 		{"hello", "501 @6+0 Incomplete command: hello (expected: VERSION)"},
 		{"terminal strict on", "200 Strict on"},
-		{"sh clients", "500 @1+2 Invalid command: sh (try 'help')"},
+		{"sh clients", "500 @1+2 Invalid command: sh (write it whole: show)"},
 		{"terminal interactive", "403 No editor on this connection"},
 		{"", "200 0 rows"},
 		{"exit", "205 Bye"},
@@ -590,6 +592,12 @@ func TestEvents(t *testing.T) {
 	if got := c.line(); got != `601+{"n":1}` {
 		t.Errorf("%q", got)
 	}
+	c.do("hello 1 ids=on")
+	s.emit <- func(e *Emit) { e.Event("text", map[string]int{"n": 1}) }
+	if got := c.line(); got != `601+id=1 {"n":1}` {
+		t.Errorf("%q", got)
+	}
+	c.do("hello 1 ids=off")
 	s.emit <- func(e *Emit) { e.Dropped(7) }
 	if got := c.line(); !strings.HasPrefix(got, "602+n=7 since=") || !strings.HasSuffix(got, " (reading too slowly)") {
 		t.Errorf("%q", got)
@@ -605,7 +613,7 @@ func TestEvents(t *testing.T) {
 		t.Error(got)
 	}
 	list := server.Consoles()
-	if len(list) != 1 || len(list[0].Subscriptions) != 4 || list[0].Subscriptions[0].What != "client 1" || list[0].Subscriptions[0].Sent != 3 || list[0].Subscriptions[0].Dropped != 9 {
+	if len(list) != 1 || len(list[0].Subscriptions) != 4 || list[0].Subscriptions[0].What != "client 1" || list[0].Subscriptions[0].Sent != 4 || list[0].Subscriptions[0].Dropped != 9 {
 		t.Errorf("%+v", list)
 	}
 	c.want("undebug 2", "200 1 subscriptions ended")

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -36,7 +37,16 @@ type follower struct {
 // use it.
 type Emit struct {
 	conn          *Conn
+	id            int
 	sent, dropped atomic.Uint64
+}
+
+// send queues an event, with the ID of its subscription where the console asked for that.
+func (e *Emit) send(code int, text string) bool {
+	if e.conn.eventIDs.Load() {
+		text = fmt.Sprintf("id=%d %s", e.id, text)
+	}
+	return e.conn.out.event(code, text, false)
 }
 
 func (e *Emit) count(sent bool) {
@@ -48,7 +58,7 @@ func (e *Emit) count(sent bool) {
 }
 
 // Text sends an event as text (600). Line breaks in it are written out.
-func (e *Emit) Text(text string) { e.count(e.conn.out.event(CodeEvent, text, false)) }
+func (e *Emit) Text(text string) { e.count(e.send(CodeEvent, text)) }
 
 // Event sends an event as text, or as JSON (601) where the console asked for that; v is anything encoding/json takes.
 func (e *Emit) Event(text string, v any) {
@@ -61,7 +71,7 @@ func (e *Emit) Event(text string, v any) {
 		e.Text(text)
 		return
 	}
-	e.count(e.conn.out.event(CodeEventJSON, string(b), false))
+	e.count(e.send(CodeEventJSON, string(b)))
 }
 
 // WantsJSON reports whether the console asked for events in JSON, so that a handler need not make both forms.
@@ -78,7 +88,7 @@ func (e *Emit) Dropped(n int) {
 // LeftOut says that n events, the first of them at since, were not to be sent, and why (602): they count as dropped.
 func (e *Emit) LeftOut(n int, since time.Time, why string) {
 	e.dropped.Add(uint64(n))
-	e.conn.out.event(CodeDropped, droppedText(n, since, why), false)
+	e.send(CodeDropped, droppedText(n, since, why))
 }
 
 // Follow runs run in a goroutine of its own from the verdict of the current request on, until the subscription or the connection ends;
@@ -95,7 +105,7 @@ func (c *Conn) Follow(what string, tag any, run func(ctx context.Context, e *Emi
 	}
 	id = c.server.nextSubscription()
 	c.followers = append(c.followers, &follower{
-		Subscription: Subscription{ID: id, What: what, Tag: tag, Since: time.Now()}, emit: &Emit{conn: c}, run: run,
+		Subscription: Subscription{ID: id, What: what, Tag: tag, Since: time.Now()}, emit: &Emit{conn: c, id: id}, run: run,
 	})
 	return id, nil
 }
