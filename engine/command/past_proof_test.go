@@ -31,9 +31,7 @@ type said struct {
 // naiveRoute is a route of the naive replay.
 type naiveRoute struct {
 	text string // its attributes
-	path string
 	gen  int
-	fam  bgp.Family
 }
 
 // replayNaively reads raw messages from the first one on, with maps and nothing else: what do the clients hold after them,
