@@ -137,6 +137,20 @@ func completeWords(ctx context.Context, words []string, open bool) (typed string
 			return typed, beginning(typed, []string{"bash"})
 		case "demo", "man", "help":
 			return typed, nil
+		case "replay":
+			if len(before) == 3 {
+				return typed, beginning(typed, []string{"speed"})
+			}
+			return typed, nil
+		case "record":
+			switch len(before) {
+			case 2:
+				return typed, beginning(typed, []string{"client"})
+			case 3:
+				before = append([]string{"feed"}, before[2:]...) // as the station completes a client
+			default:
+				return typed, nil
+			}
 		}
 	}
 	// The rest is a command. In quotes it may be one word with blanks in it.
@@ -155,7 +169,9 @@ func completeWords(ctx context.Context, words []string, open bool) (typed string
 }
 
 // invocationWords are the first words that are no commands of a station.
-func invocationWords() []string { return []string{"shell", "demo", "run", "completion", "man", "help"} }
+func invocationWords() []string {
+	return []string{"shell", "demo", "run", "record", "replay", "completion", "man", "help"}
+}
 
 // ports are the stations of this machine.
 func ports() []string {

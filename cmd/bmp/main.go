@@ -62,8 +62,10 @@ func run(args []string) int {
 	case modeMan:
 		io.WriteString(os.Stdout, manPage())
 		return 0
-	case modeLater:
-		return fail(os.Stderr, 1, "Not available yet: %s", inv.words[0])
+	case modeRecord:
+		return recordFile(inv)
+	case modeReplay:
+		return replayFile(inv.replay)
 	}
 	io.WriteString(os.Stdout, usage)
 	return 0

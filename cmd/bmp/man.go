@@ -25,13 +25,13 @@ func manPage() string {
 	section("SYNOPSIS")
 	for _, line := range []string{
 		"bmp -s [NETNS/][ADDR:]PORT ... [options]", "bmp [-j] [PORT] COMMAND", "bmp -t TARGET COMMAND", "bmp shell [TARGET]",
-		"bmp [--check] -x FILE [ARG ...]", "bmp run NAME [ARG ...]", "bmp demo", "bmp completion bash", "bmp man",
+		"bmp [--check] -x FILE [ARG ...]", "bmp run NAME [ARG ...]", "bmp [PORT] record FILE [client X]", "bmp replay FILE ADDR:PORT [speed N]", "bmp demo", "bmp completion bash", "bmp man",
 	} {
 		fmt.Fprintf(&b, "%s\n.br\n", roff(line))
 	}
 	section("DESCRIPTION")
 	b.WriteString("Routers connect to a station, which keeps everything they say, and a network engineer questions it as if the whole network were one router.\n")
-	preformatted(&b, usage[:strings.Index(usage, "\nNot in this release")])
+	preformatted(&b, usage[:strings.Index(usage, "\nCommands (")])
 	section("COMMANDS")
 	b.WriteString("Every word may be abbreviated to a unique prefix, but not in scripts.\n")
 	commands(&b, stationTree().Commands())

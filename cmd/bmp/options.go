@@ -21,7 +21,8 @@ const (
 	modeDemo            // bmp demo
 	modeCompletion      // bmp completion bash
 	modeMan             // bmp man
-	modeLater           // a mode that this release refuses: record, replay
+	modeRecord          // bmp record FILE
+	modeReplay          // bmp replay FILE ADDR:PORT
 )
 
 // invocation is the command line, read and checked, with nothing opened yet.
@@ -51,6 +52,8 @@ type invocation struct {
 	check  bool   // --check
 	script string // -x FILE, or the NAME of run
 	run    bool   // script is a NAME of a shipped one
+	record recordWords
+	replay replayWords
 	words  []string
 }
 
@@ -253,8 +256,13 @@ func (inv *invocation) resolve() error {
 		if len(inv.words) > 1 {
 			return badUsage("Invalid input: %s (usage: bmp man)", inv.words[1])
 		}
-	case first == "record" || first == "replay":
-		inv.mode = modeLater
+	case first == "record":
+		return inv.resolveRecord()
+	case first == "replay":
+		inv.mode = modeReplay
+		var err error
+		inv.replay, err = parseReplay(inv.words[1:])
+		return err
 	default:
 		inv.mode = modeCommand
 		if isDigits(first) {
@@ -268,6 +276,9 @@ func (inv *invocation) resolve() error {
 			if len(inv.words) == 0 {
 				return badUsage("Incomplete command: %s (expected: COMMAND)", first)
 			}
+			if inv.words[0] == "record" {
+				return inv.resolveRecord()
+			}
 		}
 	}
 	return nil
@@ -275,6 +286,12 @@ func (inv *invocation) resolve() error {
 
 // stationOnly are the options of a station besides -s.
 const stationOnly = "-i -f -q -l -d -n -a -m -c --name --nats --no-loopback --sync --control"
+
+func (inv *invocation) resolveRecord() (err error) {
+	inv.mode = modeRecord
+	inv.record, err = parseRecord(inv.words[1:])
+	return err
+}
 
 // checkOptions refuses options that the mode does not know: an option that is
 // ignored is an option that lies.
@@ -299,6 +316,8 @@ func (inv *invocation) checkOptions(seen map[*option]bool) error {
 		allowed = "-t -j"
 	case modeShell:
 		allowed = "-t -i"
+	case modeRecord:
+		allowed = "-t"
 	case modeScript:
 		allowed = "-t -j -x --check"
 	case modeUsage:

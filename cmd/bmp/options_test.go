@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -76,10 +77,25 @@ func TestParseArgs(t *testing.T) {
 		{args: "--check show", err: "Option --check is not used here"},
 		{args: "run peers-down 1", want: invocation{mode: modeScript, run: true, script: "peers-down", words: []string{"1"}}},
 		{args: "run", err: "Incomplete command: run (expected: NAME)"},
-		{args: "replay x", want: invocation{mode: modeLater, words: []string{"replay", "x"}}},
+		{args: "replay", err: "Incomplete command: replay (expected: FILE)"},
+		{args: "replay x", err: "Incomplete command: replay x (expected: ADDR:PORT)"},
+		{args: "replay x 1111", err: "Invalid input: 1111 (expected: A.B.C.D:PORT or [X:X::X:X]:PORT)"},
+		{args: "replay x 127.0.0.1:1111 fast", err: "Invalid input: fast (usage: bmp replay FILE ADDR:PORT [speed N])"},
+		{args: "replay x 127.0.0.1:1111 speed", err: "Incomplete command: replay x 127.0.0.1:1111 speed (expected: N)"},
+		{args: "replay x 127.0.0.1:1111 speed 0", err: "Invalid input: 0 (expected: N, how many times as fast as it was recorded)"},
+		{args: "-t 1111 replay x 127.0.0.1:1111", err: "Option -t is not used here"},
+		{args: "record", err: "Incomplete command: record (expected: FILE)"},
+		{args: "record x client", err: "Incomplete command: record x client (expected: X)"},
+		{args: "record x y", err: "Invalid input: y (usage: bmp record FILE [client X])"},
+		{args: "record x client 1 2", err: "Invalid input: 2 (usage: bmp record FILE [client X])"},
+		{args: "-j record x", err: "Option -j is not used here"},
+		{args: "recor x", want: invocation{mode: modeCommand, words: []string{"recor", "x"}}},
 		{args: "completion bash", want: invocation{mode: modeCompletion, words: []string{"bash"}}},
 		{args: "man", want: invocation{mode: modeMan, words: []string{"man"}}},
-		{args: "replay file 1111", want: invocation{mode: modeLater, words: []string{"replay", "file", "1111"}}},
+		{args: "replay file [::1]:1111 speed 2.5", want: invocation{mode: modeReplay, words: []string{"replay", "file", "[::1]:1111", "speed", "2.5"},
+			replay: replayWords{"file", netip.MustParseAddrPort("[::1]:1111"), 2.5}}},
+		{args: "1111 record f.pcap client edge1", want: invocation{mode: modeRecord, target: "1111", words: []string{"record", "f.pcap", "client", "edge1"},
+			record: recordWords{"f.pcap", "edge1"}}},
 	} {
 		var args []string
 		for w := range strings.FieldsSeq(tt.args) {

@@ -34,9 +34,11 @@ Questions to a running station:
   bmp run NAME [ARG ...]     a shipped script, for example: bmp run health-check
   bmp completion bash        completion for bash: source <(bmp completion bash)
   bmp man                    the manual: bmp man | man -l -
+  bmp [PORT] record FILE [client X]
+                             record what arrives, until Ctrl-C: raw BMP; also .pcap and .mrt
+  bmp replay FILE ADDR:PORT [speed N]
+                             play BMP, pcap, pcapng or MRT into a BMP port, as it was recorded or N times as fast
   bmp demo                   a station with simulated routers, to look around
-
-Not in this release: record, replay.
 
 Commands (the words may be abbreviated; bmp shell completes them):
   show summary | show clients | show client X [messages|peers|health|malformed|statistics]

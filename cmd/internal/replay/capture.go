@@ -85,6 +85,7 @@ func (c *capture) next() (Event, error) {
 // read takes one packet; at the end it lets go what still waits for missing packets.
 func (c *capture) read() error {
 	at := c.in.at()
+	c.in.record = at
 	data, ci, err := c.r.ReadPacketData()
 	if err != nil {
 		c.done = true

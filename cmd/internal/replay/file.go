@@ -66,13 +66,20 @@ type File struct {
 	f       *os.File
 	unpack  io.Closer
 	src     source
-	skipped map[string]int
+	in      *input
+	skipped map[string]skipped
 	err     error
+}
+
+// skipped is how often something could not be used, and where the first was.
+type skipped struct {
+	n     int
+	first int64 // offset, unpacked
 }
 
 // Open opens a file and finds out what it is by its first bytes; the name does not matter.
 func Open(name string, o Options) (*File, error) {
-	f := &File{name: name, skipped: map[string]int{}}
+	f := &File{name: name, skipped: map[string]skipped{}}
 	in, err := f.open()
 	if err != nil {
 		return nil, err
@@ -111,7 +118,7 @@ func Open(name string, o Options) (*File, error) {
 
 // plan reads the file once with a handle of its own.
 func (f *File) plan() (*plan, error) {
-	second := &File{name: f.name, skipped: map[string]int{}}
+	second := &File{name: f.name, skipped: map[string]skipped{}}
 	in, err := second.open()
 	if err != nil {
 		return nil, err
@@ -134,6 +141,7 @@ func (f *File) open() (*input, error) {
 		return nil, err
 	}
 	in := &input{}
+	f.in = in
 	switch {
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(r)
@@ -177,6 +185,7 @@ func (c *counter) Read(b []byte) (int, error) {
 type input struct {
 	r      *bufio.Reader
 	n      int64 // bytes unpacked so far
+	record int64 // offset of the packet or record that is being worked on
 	packed string
 }
 
@@ -250,13 +259,34 @@ func (f *File) Next() (Event, error) {
 	return e, err
 }
 
-func (f *File) skip(what string) { f.skipped[what]++ }
+func (f *File) skip(what string) {
+	x := f.skipped[what]
+	if x.n++; x.n == 1 {
+		x.first = f.in.record
+	}
+	f.skipped[what] = x
+}
 
-// Skipped tells what of the file could not be used so far, "12 MRT records of type 5", sorted.
+// Skipped tells what of the file could not be used so far, "12 MRT records of type 5, the first at byte 1024", sorted.
+// Of a packed file the byte is one of what was unpacked.
 func (f *File) Skipped() []string {
 	var out []string
 	for _, what := range slices.Sorted(maps.Keys(f.skipped)) {
-		out = append(out, fmt.Sprintf("%d %s", f.skipped[what], what))
+		x := f.skipped[what]
+		first := ", the first"
+		if x.n == 1 {
+			first = ","
+		}
+		out = append(out, fmt.Sprintf("%d %s%s at byte %d", x.n, what, first, x.first))
+	}
+	return out
+}
+
+// counted tells counts as "12 messages of adj-in-post", sorted.
+func counted(m map[string]int) []string {
+	var out []string
+	for _, what := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, fmt.Sprintf("%d %s", m[what], what))
 	}
 	return out
 }

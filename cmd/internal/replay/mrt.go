@@ -50,6 +50,7 @@ type records struct {
 // next reads a record, whose body is valid until the next call.
 func (r *records) next() (record, error) {
 	at := r.in.at()
+	r.in.record = at
 	fail := func(err error) (record, error) {
 		return record{}, fmt.Errorf("MRT record %d at byte %d: %w", r.n+1, at, err)
 	}

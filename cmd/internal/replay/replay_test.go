@@ -523,8 +523,8 @@ func TestDumpOfEveryKind(t *testing.T) {
 	if h.types["3"] != 3 || h.types["4"] != 1 || len(h.eor) != 4 || h.eor["ipv4-unicast"] != 2 {
 		t.Errorf("%v messages, %v End-of-RIB", h.types, h.eor)
 	}
-	wantSkipped := []string{"1 MRT records of type 32", "1 RIB entries of a peer that is not in the index",
-		"1 TABLE_DUMP_V2 records that are no RIB, or malformed", "1 malformed RIB records"}
+	wantSkipped := []string{"1 MRT records of type 32, at byte 622", "1 RIB entries of a peer that is not in the index, at byte 506",
+		"1 TABLE_DUMP_V2 records that are no RIB, or malformed, at byte 606", "1 malformed RIB records, at byte 556"}
 	if fmt.Sprint(f.Skipped()) != fmt.Sprint(wantSkipped) {
 		t.Errorf("skipped %q, want %q", f.Skipped(), wantSkipped)
 	}
@@ -576,7 +576,7 @@ func TestUpdatesOfEveryKind(t *testing.T) {
 	if !h.routes["192.0.2.1"]["1/1"]["203.0.113.0/24"] || !h.routes["2001:db8::1"]["1/1"]["5 203.0.115.0/24"] {
 		t.Errorf("held %v", h.routes)
 	}
-	want := "[1 BGP messages other than UPDATE 1 BGP messages with a malformed header 1 BGP4MP records of subtype 3, or cut]"
+	want := "[1 BGP messages other than UPDATE, at byte 297 1 BGP messages with a malformed header, at byte 352 1 BGP4MP records of subtype 3, or cut, at byte 589]"
 	if fmt.Sprint(f.Skipped()) != want {
 		t.Errorf("skipped %v, want %s", f.Skipped(), want)
 	}
