@@ -10,6 +10,7 @@ import (
 	"bmp/engine/client"
 	"bmp/proto/bgp"
 	"bmp/proto/bmp"
+	"bmp/proto/wire"
 )
 
 // decodedMessage is a BMP message taken apart for people. Text is made of it
@@ -330,19 +331,11 @@ func tlvText(t bmp.TLV) string {
 	return oneLine(text)
 }
 
-// oneLine writes line breaks and other control characters as blanks: a router's
-// text must not break a table or a terminal.
-func oneLine(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s))
-}
+// oneLine makes one line of a text that a router may have written in several.
+func oneLine(s string) string { return wire.CleanString(strings.Join(strings.Fields(s), " ")) }
 
 func (d *decodedMessage) initiation(p *bmp.Initiation) {
-	d.summary = strings.TrimSpace(oneLine(p.SysName()) + " " + oneLine(p.SysDescr()))
+	d.summary = strings.TrimSpace(oneLine(p.SysName() + " " + p.SysDescr()))
 	if len(d.summary) > 100 {
 		d.summary = d.summary[:100] + "..."
 	}

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"bmp/proto/filter"
+	"bmp/proto/wire"
 )
 
 // Kind is the sort of thing that happened.
@@ -66,7 +66,7 @@ type Event struct {
 func (e Event) Line(station string) string {
 	tag := e.Kind.Tag()
 	if tag == "" {
-		return string(filter.Clean([]byte(e.Text)))
+		return wire.CleanString(e.Text)
 	}
 	b := make([]byte, 0, 96)
 	b = append(b, "BMP-"...)
@@ -80,7 +80,7 @@ func (e Event) Line(station string) string {
 		b = append(b, ' ')
 	}
 	b = append(b, e.Text...)
-	return string(filter.Clean(b))
+	return string(wire.Clean(b))
 }
 
 // ConsoleLine is Line with the local time in brackets before it, milliseconds, in the zone of loc (nil: local).

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"bmp/proto/wire"
 )
 
 // Capability codes, RFC 5492 and the RFC named with each.
@@ -140,15 +142,15 @@ func (c Capability) text() string {
 		if n := int(v[0]); n < len(v) {
 			host := string(v[1 : 1+n])
 			if rest := v[1+n:]; len(rest) > 0 && int(rest[0]) == len(rest)-1 {
-				return strings.TrimSuffix(clean(host)+"."+clean(string(rest[1:])), ".")
+				return strings.TrimSuffix(wire.CleanString(host)+"."+wire.CleanString(string(rest[1:])), ".")
 			}
 			if 1+n == len(v) {
-				return clean(host)
+				return wire.CleanString(host)
 			}
 		}
 	case CapSoftwareVersion:
 		if int(v[0]) == len(v)-1 {
-			return clean(string(v[1:]))
+			return wire.CleanString(string(v[1:]))
 		}
 	case CapORF, CapORFCisco:
 		return orfText(v)
@@ -195,14 +197,4 @@ func orfText(v []byte) string {
 		v = v[5+2*int(v[4]):]
 	}
 	return strings.Join(out, ", ")
-}
-
-// clean makes text from the wire fit for a terminal: control characters and broken UTF-8 become '?'.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\uFFFD' || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
 }

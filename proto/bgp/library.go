@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	gobgp "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"bmp/proto/wire"
 )
 
 // What GoBGP's packet library decodes for showing: FlowSpec and BGP-LS NLRI, and the attributes Tunnel Encapsulation
@@ -47,7 +49,7 @@ func libraryKey(f Family, key []byte) string {
 	} else if rd, rest, ok := strings.Cut(s, "]"); ok && strings.HasPrefix(rd, "[rd: ") { // KeyText has it apart
 		s = rest
 	}
-	return clean(s)
+	return wire.CleanString(s)
 }
 
 // libraryAttr writes an attribute that passed checkValue; "" when the library cannot decode it.
@@ -62,5 +64,5 @@ func libraryAttr(it *attrs) string {
 			s = strings.TrimSpace(strings.TrimSuffix(in, "}"))
 		}
 	}
-	return clean(s)
+	return wire.CleanString(s)
 }

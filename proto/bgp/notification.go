@@ -97,7 +97,7 @@ func (n Notification) Shutdown() string {
 	if l == 0 || l > len(n.Data)-1 || !utf8.Valid(n.Data[1:1+l]) {
 		return ""
 	}
-	return clean(string(n.Data[1 : 1+l]))
+	return wire.CleanString(string(n.Data[1 : 1+l]))
 }
 
 // String is the name and what the data says: "Cease/Administrative Shutdown: upgrade at 22:00".

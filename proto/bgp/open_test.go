@@ -212,7 +212,7 @@ func TestNotification(t *testing.T) {
 		{"shutdown with an empty text", "06 02 00", "Cease/Administrative Shutdown"},
 		{"shutdown text longer than the data", "06 02 09 6d61", "Cease/Administrative Shutdown: 0x096d61"},
 		{"shutdown text that is not UTF-8", "06 02 02 c328", "Cease/Administrative Shutdown: 0x02c328"},
-		{"shutdown text with control characters", "06 04 03 411b42", "Cease/Administrative Reset: A?B"},
+		{"shutdown text with control characters", "06 04 03 411b42", `Cease/Administrative Reset: A\x1bB`},
 		{"max prefixes", "06 01 0001 01 000003e8", "Cease/Maximum Number of Prefixes Reached: ipv4-unicast, limit 1000"},
 		{"hard reset", "06 09 06 02 02 6869", "Cease/Hard Reset: Cease/Administrative Shutdown: hi"},
 		{"hard reset in a hard reset", "06 09 06 09 06 02", "Cease/Hard Reset: 0x06090602"},

@@ -10,6 +10,7 @@ import (
 
 	"bmp/proto/filter"
 	"bmp/proto/grammar"
+	"bmp/proto/wire"
 )
 
 // Reply codes. The first digit is the verdict: an unknown code is taken by it.
@@ -148,7 +149,7 @@ func parseLine(b []byte) (Line, error) {
 	return l, nil
 }
 
-// appendLine writes a line with its end. The text has been through filter.Clean, so that nothing a router says can look like a line
+// appendLine writes a line with its end. The text has been through wire.Clean, so that nothing a router says can look like a line
 // of the station.
 func appendLine(dst []byte, code int, sep byte, text []byte) []byte {
 	dst = append(dst, byte('0'+code/100), byte('0'+code/10%10), byte('0'+code%10), sep)
@@ -158,7 +159,7 @@ func appendLine(dst []byte, code int, sep byte, text []byte) []byte {
 // tabbed makes a line of fields; TABs within them become blanks.
 func tabbed(fields ...string) []byte {
 	for i, f := range fields {
-		fields[i] = string(filter.Clean([]byte(f)))
+		fields[i] = wire.CleanString(f)
 	}
 	return []byte(strings.TrimRight(strings.Join(fields, "\t"), "\t"))
 }

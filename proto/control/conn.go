@@ -17,6 +17,7 @@ import (
 
 	"bmp/proto/filter"
 	"bmp/proto/grammar"
+	"bmp/proto/wire"
 )
 
 // Conn is one connection, as handlers see it. Three goroutines serve it:
@@ -380,10 +381,10 @@ func (c *Conn) execute() {
 		c.mu.Unlock()
 		// A verdict of several lines ("Multiple clients match ...") has its code on each; the last one ends the reply.
 		for head, rest, more := strings.Cut(text, "\n"); more; head, rest, more = strings.Cut(text, "\n") {
-			_ = c.out.reply(ctx, code, '-', filter.Clean([]byte(head)))
+			_ = c.out.reply(ctx, code, '-', wire.Clean([]byte(head)))
 			text = rest
 		}
-		_ = c.out.reply(ctx, code, ' ', filter.Clean([]byte(text))) // an error ends the connection by itself
+		_ = c.out.reply(ctx, code, ' ', wire.Clean([]byte(text))) // an error ends the connection by itself
 		cancel(nil)
 		c.startFollowers(code/100 == 2)
 		for _, f := range c.after {

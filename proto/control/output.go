@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"bmp/proto/filter"
+	"bmp/proto/wire"
 )
 
 // output is the writing half of a connection: replies wait for room, events never do. One goroutine (run) writes;
@@ -86,7 +86,7 @@ func (o *output) reply(ctx context.Context, code int, sep byte, text []byte) err
 
 // event adds an event, or counts it as dropped. notices are few and always kept.
 func (o *output) event(code int, text string, notice bool) bool {
-	line := appendLine(nil, code, '+', filter.Clean([]byte(text)))
+	line := appendLine(nil, code, '+', wire.Clean([]byte(text)))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"bmp/proto/filter"
 	"bmp/proto/grammar"
+	"bmp/proto/wire"
 )
 
 // Reply is where a handler writes. It is a filter.Output: rows go through the request's filters. One goroutine at a time.
@@ -61,7 +62,7 @@ func (r *Reply) Progress(text string) error { return r.aside(CodeProgress, text)
 func (r *Reply) Warn(text string) error { return r.aside(CodeWarning, text) }
 
 func (r *Reply) aside(code int, text string) error {
-	return r.conn.out.reply(r.ctx, code, '-', filter.Clean([]byte(text)))
+	return r.conn.out.reply(r.ctx, code, '-', wire.Clean([]byte(text)))
 }
 
 // Confirm asks (310) and reports whether the answer was yes; true at once where nobody is asked (`terminal confirm off`, which is
@@ -71,7 +72,7 @@ func (r *Reply) Confirm(question string) (bool, error) {
 	if !c.confirm {
 		return true, nil
 	}
-	if err := c.out.reply(r.ctx, CodeConfirm, ' ', filter.Clean([]byte(question))); err != nil {
+	if err := c.out.reply(r.ctx, CodeConfirm, ' ', wire.Clean([]byte(question))); err != nil {
 		return false, err
 	}
 	select {

@@ -12,6 +12,7 @@ import (
 
 	"bmp/proto/filter"
 	"bmp/proto/grammar"
+	"bmp/proto/wire"
 )
 
 // Proto is the version of the protocol.
@@ -201,7 +202,7 @@ func (s *Server) Wait() { s.pipes.Wait() }
 // Refuse answers a connection that is not let in (429, 403) and closes it.
 func Refuse(conn net.Conn, code int, text string) {
 	_ = conn.SetWriteDeadline(time.Now().Add(time.Second)) // whether it is heard is its own affair
-	_, _ = conn.Write(appendLine(nil, code, ' ', filter.Clean([]byte(text))))
+	_, _ = conn.Write(appendLine(nil, code, ' ', wire.Clean([]byte(text))))
 	conn.Close()
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"bmp/proto/wire"
 )
 
 // layout is how wide the columns of a table are.
@@ -177,7 +179,7 @@ func (r *renderer) flush() error {
 		for i, c := range r.shape.cols {
 			names[i] = c.heading()
 		}
-		r.buf = Clean(r.shape.appendRow(r.buf[:0], names))
+		r.buf = wire.Clean(r.shape.appendRow(r.buf[:0], names))
 		r.begun = true
 		if err := r.sink.Heading(r.buf); err != nil {
 			return err
@@ -196,7 +198,7 @@ func (r *renderer) flush() error {
 func (r *renderer) print(line []byte) error {
 	r.buf = line
 	r.begun = true
-	return r.sink.Row(Clean(line))
+	return r.sink.Row(wire.Clean(line))
 }
 
 func (r *renderer) trailer(text string) error {
@@ -365,35 +367,4 @@ type appendWriter struct{ b []byte }
 func (w *appendWriter) Write(p []byte) (int, error) {
 	w.b = append(w.b, p...)
 	return len(p), nil
-}
-
-// Clean makes a line safe to print: what routers say of themselves may hold line breaks, escape sequences and bytes that are not
-// UTF-8. A TAB becomes a blank, other control characters and bad bytes are written out: \x1b. Mostly the line is returned as it is.
-func Clean(line []byte) []byte {
-	for i := 0; i < len(line); i++ {
-		if c := line[i]; c < ' ' || c >= 0x7f {
-			return cleaned(line)
-		}
-	}
-	return line
-}
-
-func cleaned(line []byte) []byte {
-	const hex = "0123456789abcdef"
-	var out []byte
-	for i := 0; i < len(line); {
-		c, n := utf8.DecodeRune(line[i:])
-		switch {
-		case c == '\t':
-			out = append(out, ' ')
-		case c == utf8.RuneError && n == 1:
-			out = append(out, '\\', 'x', hex[line[i]>>4], hex[line[i]&15])
-		case c < ' ' || c >= 0x7f && c < 0xa0:
-			out = append(out, '\\', 'x', hex[c>>4], hex[c&15])
-		default:
-			out = append(out, line[i:i+n]...)
-		}
-		i += n
-	}
-	return out
 }

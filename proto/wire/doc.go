@@ -13,4 +13,6 @@
 //
 // Nothing is copied: what [Cursor.Bytes] and [Cursor.Rest] return aliases the slice the cursor was made of. A read
 // that succeeds allocates nothing.
+//
+// Text that came so is for [Clean] before it is printed.
 package wire
