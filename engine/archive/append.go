@@ -42,6 +42,7 @@ type sealed struct {
 	back   bool
 	full   bool // it was ended because it was full
 	gap    *Gap
+	opened time.Time
 }
 
 // Append keeps a copy of a message. It never blocks; a message for which there is no room becomes part of a Gap, and
@@ -178,7 +179,7 @@ func (p *Appender) seal() {
 	if p.buf == nil && p.before == nil {
 		return
 	}
-	p.sealed = append(p.sealed, sealed{buf: p.buf, count: p.count, number: p.number, back: p.back, gap: p.before})
+	p.sealed = append(p.sealed, sealed{buf: p.buf, count: p.count, number: p.number, back: p.back, gap: p.before, opened: p.opened})
 	p.buf, p.count, p.before, p.back = nil, 0, nil, false
 	p.a.sealedCount.Add(1)
 	if !p.busy {

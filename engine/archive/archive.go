@@ -517,6 +517,32 @@ func (a *Archive) Sync(ctx context.Context, client uint32) error {
 	return nil
 }
 
+// syncTo is Sync for a question about a time. While storing fails it does not wait: what waits to be stored is of that time
+// or earlier, ErrUnstored, or does not matter.
+func (a *Archive) syncTo(ctx context.Context, client uint32, at time.Time) error {
+	p := a.Client(client)
+	p.mu.Lock()
+	p.seal()
+	p.mu.Unlock()
+	for a.pending(p) {
+		if a.troubled.Load() {
+			p.mu.Lock()
+			later := len(p.sealed) > 0 && p.sealed[0].opened.After(at)
+			p.mu.Unlock()
+			if later {
+				return nil
+			}
+			return ErrUnstored
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
+}
+
 func (a *Archive) pending(p *Appender) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -133,6 +133,10 @@ func TestClusterAway(t *testing.T) {
 	if _, err := a.Messages(ctx, 1, Query{}, func(*Message) error { return nil }); !errors.Is(err, ErrAway) {
 		t.Errorf("a question without a cluster: %v", err)
 	}
+	// No deadline: it must not wait for the cluster.
+	if _, err := a.At(bg, 1, Want{}, time.Now()); !errors.Is(err, ErrUnstored) {
+		t.Errorf("a question about now without a cluster: %v", err)
+	}
 	servers, err = clustertest.Open(dir, 1, func(o *server.Options) {
 		_, p, _ := strings.Cut(url, ":")
 		for _, c := range p {

@@ -52,7 +52,9 @@ var (
 	ErrStation = errors.New("the archive of another station")
 	ErrInUse   = errors.New("the archive is in use by another process")
 	ErrAway    = errors.New("no connection to the NATS cluster")
-	ErrOwner   = errors.New("the archive belongs to another state folder, with other client IDs (bring that folder, take another name, or remove the stream)")
+	// ErrUnstored is the answer to a question about a time of which messages wait, while storing fails.
+	ErrUnstored = errors.New("archive: storing fails, and what came up to that time is not all stored yet (show log says why)")
+	ErrOwner    = errors.New("the archive belongs to another state folder, with other client IDs (bring that folder, take another name, or remove the stream)")
 )
 
 // wrap says that an error is the archive's, and of the connection's what it means.
