@@ -77,7 +77,7 @@ func Console(ctx context.Context, conn, ctl net.Conn) error {
 	if !hurry() {
 		<-hurried
 	}
-	if ctx.Err() == nil && (s.LeftForPlain() || t.refuses()) {
+	if ctx.Err() == nil && (s.plain || t.refuses()) {
 		return t.plain(ed)
 	}
 	err = ed.Close()

@@ -3,9 +3,10 @@
 // how it went. It meets a station in proto/control alone and works the same
 // over a Unix socket, TCP, TLS, or a pipe within one process.
 //
-//	Station     where a station is: PORT, HOST:PORT, unix:PATH, tls:HOST:PORT
+//	Station     where a station is: PORT, HOST:PORT, unix:PATH, tls:HOST:PORT, nats://HOST[/STATION]
 //	OneShot     one command, its output, its status
 //	Script      a script, run by itself
+//	Configure   the lines of a station's configuration, which are no script
 //	Shell       the prompt; Interactive is one on this process's terminal,
 //	            Console one for a telnet connection, which the station runs
 //	Assistant   completion and `?` for the line editors of shell/edit
@@ -17,6 +18,10 @@
 //	run     link, or word       sent to the station, or run by the shell
 //	rows    screen              a page at a time; or a printer, or a file (save)
 //	verdict                     the caret under the word that was wrong; the exit status
+//
+// What comes by itself goes another way, from the link to the editor's Async,
+// which shows it above the line being typed; what a debug with filters follows
+// is given to these instead (follow.go).
 //
 // A link keeps one connection: it dials again when the station has gone away,
 // fetches the command tree once, and asks for live values in bounded time. So

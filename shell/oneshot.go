@@ -80,7 +80,7 @@ func inShell(ctx context.Context, s Station, c Command) int {
 	if c.JSON {
 		sh.change(func(t *settings) { t.format = filter.JSON })
 	}
-	if err := sh.Attach(ctx); err != nil {
+	if err := sh.attachFirst(ctx); err != nil {
 		return PrintError(c.Stderr, c.JSON, err)
 	}
 	sh.command(ctx, c.Line)

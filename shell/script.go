@@ -53,7 +53,7 @@ func (x Script) Run(ctx context.Context) int {
 	}
 	s.o.Station, err = Find(x.Target)
 	if err == nil {
-		err = s.Attach(ctx)
+		err = s.attachFirst(ctx)
 	}
 	if err != nil {
 		if x.Check && x.Target == "" && asError(err).Code == codeNoStation {
@@ -79,17 +79,6 @@ func (x Script) Run(ctx context.Context) int {
 	case <-time.After(endGrace): // it reads a terminal
 		return s.scriptEnd(0, ctx.Err())
 	}
-}
-
-// RunScript runs a script with its arguments on the shell's stations and
-// returns its exit status. What is wrong with it is said as
-// FILE:LINE:COL: % message. It has variables and functions of its own.
-func (s *Shell) RunScript(ctx context.Context, name string, source []byte, args []string) int {
-	script, err := lang.Parse(name, source)
-	if err != nil {
-		return s.scriptError(err)
-	}
-	return s.runScript(ctx, script, args, s.ed().Out())
 }
 
 func (s *Shell) runScript(ctx context.Context, script *lang.Script, args []string, out io.Writer) int {

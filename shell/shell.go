@@ -59,7 +59,7 @@ type Shell struct {
 	o       Options
 	history typedLines
 	leave   bool
-	plain   bool // left by `terminal plain`
+	plain   bool // left by `terminal plain`: the console goes back to lines without an editor
 	status  int  // of the last command
 	rewoken chan struct{}
 	words   map[string]*word // the shell's own, by ID
@@ -76,8 +76,7 @@ type Shell struct {
 	watching func(string) // events go here while a screen is being drawn
 }
 
-// New returns a shell that is attached to nothing yet. Run attaches it, or
-// Attach does.
+// New returns a shell that is attached to nothing yet: Run attaches it.
 func New(o Options) *Shell {
 	if o.Env == nil {
 		o.Env = func(string) string { return "" }
@@ -95,8 +94,8 @@ func New(o Options) *Shell {
 	return s
 }
 
-// Attach connects to the first station. The error is a *control.Error.
-func (s *Shell) Attach(ctx context.Context) error {
+// attachFirst connects to the first station. The error is a *control.Error.
+func (s *Shell) attachFirst(ctx context.Context) error {
 	if s.o.Station.Name == "" {
 		return nil
 	}
@@ -164,7 +163,7 @@ func (s *Shell) Close() {
 // lost connection.
 func (s *Shell) Run(ctx context.Context) int {
 	defer s.Close()
-	if err := s.Attach(ctx); err != nil {
+	if err := s.attachFirst(ctx); err != nil {
 		return PrintError(s.o.Stderr, false, err)
 	}
 	s.runRC(ctx)
@@ -190,10 +189,6 @@ func (s *Shell) Run(ctx context.Context) int {
 	}
 	return s.end()
 }
-
-// LeftForPlain reports whether the shell was left by `terminal plain`: the
-// console goes back to lines without an editor.
-func (s *Shell) LeftForPlain() bool { return s.plain }
 
 // errPromptChanged ends the reading of a line whose prompt is no longer true;
 // what was typed of it is kept by the editor.

@@ -104,15 +104,10 @@ func findPort(port int) (Station, error) {
 	}
 	for _, r := range found {
 		if r.ControlPort() == port {
-			return Station{}, ErrControlPort(port, r.Port)
+			return Station{}, errorf(control.CodeConflict, "Port %d is the control port of server %d", port, r.Port)
 		}
 	}
 	return Station{}, errorf(codeNoStation, "No server running on port: %d", port)
-}
-
-// ErrControlPort is the refusal of a port that is the control port of server.
-func ErrControlPort(port, server int) error {
-	return errorf(control.CodeConflict, "Port %d is the control port of server %d", port, server)
 }
 
 func errSeveral(list []Station) error {

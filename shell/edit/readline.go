@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/chzyer/readline"
 	"github.com/mattn/go-runewidth"
@@ -243,10 +242,11 @@ func (e *Readline) now() (prompt string, line []rune, pos int) {
 	return e.prompt, e.line, min(e.pos, len(e.line))
 }
 
-func (e *Readline) setEnding() {
+// set changes what ReadLine's goroutine and the library's share.
+func (e *Readline) set(change func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.ending = true
+	change()
 }
 
 // oweEnd notes that the library is about to tell an end of input: of one line, by Ctrl-D, or of all of them.
@@ -260,11 +260,7 @@ func (e *Readline) oweEnd(all bool) {
 	e.owed++
 }
 
-func (e *Readline) heardEnd() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.owed--
-}
+func (e *Readline) heardEnd() { e.set(func() { e.owed-- }) }
 
 // toldAll reports whether the library has met the end of input and every word of it was heard: it would never answer again.
 func (e *Readline) toldAll() bool {
@@ -380,7 +376,7 @@ func (l listener) OnChange(line []rune, pos int, key rune) ([]rune, int, bool) {
 func (e *Readline) filter(r rune) (rune, bool) {
 	searching := e.lib.Operation.IsSearchMode()
 	_, line, pos := e.now()
-	e.setHolds(holds(r))
+	e.set(func() { e.holds = holds(r) })
 	if r != '?' && r < firstPrivate {
 		e.verbatim = false
 	}
@@ -398,7 +394,7 @@ func (e *Readline) filter(r rune) (rune, bool) {
 		e.resize()
 		return 0, false
 	case runeAbort:
-		e.setEnding()
+		e.set(func() { e.ending = true })
 		e.lib.Config.InterruptPrompt = ""
 		if searching {
 			e.lib.Operation.ExitSearchMode(true)
@@ -439,7 +435,7 @@ func (e *Readline) filter(r rune) (rune, bool) {
 			return readline.CharBell, true
 		}
 		if !searching {
-			e.setBefore(line)
+			e.set(func() { e.before = line })
 		}
 		return r, true
 	case readline.CharBell: // Ctrl-G
@@ -448,8 +444,7 @@ func (e *Readline) filter(r rune) (rune, bool) {
 			return 0, false
 		}
 		// The library would go back to the match before the last. As if the read were called off, it goes to the end of the history.
-		e.setRedo()
-		e.setEnding()
+		e.set(func() { e.redo, e.ending = true, true })
 		e.lib.Config.InterruptPrompt = ""
 		e.lib.Operation.ExitSearchMode(true)
 		return readline.CharInterrupt, true
@@ -458,51 +453,27 @@ func (e *Readline) filter(r rune) (rune, bool) {
 		if searching {
 			e.lib.Operation.ExitSearchMode(true) // which is not all that Ctrl-C does, to the library
 		}
-		e.setEnding()
+		e.set(func() { e.ending = true })
 		return r, true
 	case readline.CharDelete: // Ctrl-D
 		if len(line) > 0 || searching {
 			e.keys.release()
 		} else {
 			e.oweEnd(false)
-			e.setEnding()
+			e.set(func() { e.ending = true })
 		}
 		return r, true
 	case readline.CharEnter, readline.CharCtrlJ:
-		e.setEnding()
+		e.set(func() { e.ending = true })
 		return r, true
 	case readline.CharCtrlL, readline.CharKill:
 		return r, true
 	}
 	if isText(r) && !searching && len(line) >= maxTyped {
-		e.setCut()
+		e.set(func() { e.cut = true })
 		return 0, false
 	}
 	return r, true
-}
-
-func (e *Readline) setBefore(line []rune) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.before = line
-}
-
-func (e *Readline) setRedo() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.redo = true
-}
-
-func (e *Readline) setHolds(on bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.holds = on
-}
-
-func (e *Readline) setCut() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.cut = true
 }
 
 // typeRun takes many characters at once, at the end of the line; elsewhere the
@@ -515,165 +486,15 @@ func (e *Readline) typeRun(run, line []rune, pos int, searching bool) {
 	}
 	text := append(append([]rune(nil), line...), run...)
 	if len(text) > maxTyped {
-		e.setCut()
+		e.set(func() { e.cut = true })
 		text = text[:maxTyped]
 	}
 	e.lib.Operation.SetBuffer(string(text))
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.line, e.pos = text, len(text)
+	e.set(func() { e.line, e.pos = text, len(text) })
 }
 
 // above shows text over the line being typed, which the library draws again.
 func (e *Readline) above(text []byte) {
 	e.lib.Clean()
 	e.out.writeLines(text)
-}
-
-// help answers `?`: the table, and the line again as it was.
-func (e *Readline) help() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	prompt, line, pos := e.now()
-	items := e.o.Assistant.Help(ctx, string(line), byteOffset(line, pos))
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s%s?\n", prompt, string(line))
-	writeItems(&b, items, e.width())
-	e.table(b.String())
-}
-
-// table shows the rows of a table, a page at a time, above the line being typed. Nothing else reads keys meanwhile: the one that
-// asked for it holds the others back.
-func (e *Readline) table(text string) {
-	e.mu.Lock()
-	ctx := e.ctx
-	e.mu.Unlock()
-	e.lib.Clean()
-	pageItems(ctx, e.o, e.keys, e.out, text)
-}
-
-// completer answers Tab.
-type completer struct{ e *Readline }
-
-// Do implements readline.AutoCompleter. It never gives the library more than
-// one candidate: its own table knows no helps.
-func (c completer) Do(line []rune, pos int) ([][]rune, int) {
-	e := c.e
-	if e.o.Assistant == nil {
-		return nil, 0
-	}
-	text := string(line)
-	at := byteOffset(line, pos)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	got := e.o.Assistant.Complete(ctx, text, at)
-	if got.From < 0 || got.From > at {
-		return nil, 0
-	}
-	have := text[got.From:at]
-	if insert, ok := strings.CutPrefix(got.Insert, have); ok && insert != "" {
-		return [][]rune{[]rune(insert)}, utf8.RuneCountInString(have)
-	} else if !ok && len(got.Items) == 1 {
-		e.lib.Operation.SetBuffer(text[:got.From] + got.Insert + text[at:])
-		return nil, 0
-	}
-	if len(got.Items) > 0 {
-		var b strings.Builder
-		prompt, _, _ := e.now()
-		fmt.Fprintf(&b, "%s%s\n", prompt, text)
-		writeItems(&b, got.Items, e.width())
-		e.table(b.String())
-		e.lib.Refresh()
-	}
-	return nil, 0
-}
-
-func byteOffset(line []rune, pos int) int { return len(string(line[:min(pos, len(line))])) }
-
-// literal reports whether a `?` behind s stands for itself: within quotes, and as the shell variable `$?`.
-func literal(s string) bool {
-	return quoted(s) || strings.HasSuffix(s, "$") || strings.HasSuffix(s, "${")
-}
-
-// quoted reports whether the end of s is inside quotes.
-func quoted(s string) bool {
-	quote := byte(0)
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case quote == 0 && c == '\\', quote == '"' && c == '\\':
-			i++
-		case quote == 0 && (c == '\'' || c == '"'):
-			quote = c
-		case c == quote:
-			quote = 0
-		}
-	}
-	return quote != 0
-}
-
-// lineWriter is the terminal's output: one writer at a time, and it knows
-// whether the cursor stands at the start of a line.
-type lineWriter struct {
-	mu     sync.Mutex
-	w      io.Writer
-	middle bool // the last byte was no newline
-}
-
-// Write implements io.Writer.
-func (l *lineWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.write(p)
-}
-
-func (l *lineWriter) write(p []byte) (int, error) {
-	if len(p) > 0 {
-		last := p[len(p)-1]
-		l.middle = last != '\n' && last != '\r'
-	}
-	return l.w.Write(p)
-}
-
-// writeLines writes whole lines, on a line of their own. The line editor has
-// erased its line, or nothing stands there.
-func (l *lineWriter) writeLines(p []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.write(p)
-}
-
-// mute throws away what is written from now on.
-func (l *lineWriter) mute() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.w = io.Discard
-}
-
-// ended notes that the line left open is ended by somebody else.
-func (l *lineWriter) ended() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.middle = false
-}
-
-// freshLine ends a line that output left open.
-func (l *lineWriter) freshLine() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.middle {
-		l.write([]byte("\n"))
-	}
-}
-
-// tmuxWriter mends one sequence of the library: going up from the first column
-// by a backspace first, it eats lines above under tmux.
-type tmuxWriter struct{ w io.Writer }
-
-// Write implements io.Writer.
-func (t tmuxWriter) Write(p []byte) (int, error) {
-	s := strings.ReplaceAll(string(p), "\b\x1b[A\r", "\x1b[A\r")
-	if _, err := io.WriteString(t.w, s); err != nil {
-		return 0, err
-	}
-	return len(p), nil
 }
