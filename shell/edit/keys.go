@@ -170,9 +170,11 @@ func (k *keys) want() {
 	k.wanted = true
 }
 
-// start and stop bracket the reading of a line.
+// begin, start and stop bracket the reading of a line. From begin to start, in
+// which the prompt is drawn, nothing else is.
+func (k *keys) begin() { k.starting.Lock() }
+
 func (k *keys) start() {
-	k.starting.Lock()
 	defer k.starting.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -169,6 +169,7 @@ func (e *Popup) ReadLine(ctx context.Context, p string) (string, error) {
 	e.out.freshLine()
 	e.ctx, e.prompt, e.end, e.search = ctx, p, nil, 0
 	e.ctrlD = false
+	e.keys.begin()
 	e.keys.start()
 	stop := context.AfterFunc(ctx, func() { e.keys.inject(runeAbort) })
 	defer stop()

@@ -47,7 +47,9 @@ type Readline struct {
 	before []rune // the line as it was when a search began
 	redo   bool   // the search was given up: before is to be read on
 	ended  bool   // the library has met the end of input
-	owed   int    // ends of input that the library tells and ReadLine has not heard: Ctrl-D, and the end itself
+	// prompting says that the library is about to draw the prompt.
+	prompting bool
+	owed      int // ends of input that the library tells and ReadLine has not heard: Ctrl-D, and the end itself
 }
 
 // charVerbatim, Ctrl-V, takes the meaning from the `?` behind it.
@@ -92,7 +94,7 @@ func NewReadline(o ReadlineOptions) (*Readline, error) {
 	}
 	e := &Readline{o: o, keys: newKeys(o.In, o.TypeAhead), out: &lineWriter{w: tmuxWriter{o.Out}}, events: newHandOff()}
 	lib, err := readline.NewEx(&readline.Config{
-		Stdin: e.keys, Stdout: e.out, Stderr: e.out,
+		Stdin: e.keys, Stdout: libraryOutput{e}, Stderr: libraryOutput{e},
 		AutoComplete:           completer{e},
 		HistoryLimit:           maxHistory,
 		DisableAutoSaveHistory: true,
@@ -338,12 +340,37 @@ func (e *Readline) Close() error {
 func (e *Readline) endLibrary() {
 	e.keys.Close()
 	e.out.mute()
-	e.begin(context.Background(), "", "")
+	e.begin(context.Background(), "bmp", "") // which is not seen
 	for !e.toldAll() {
 		if _, err := e.lib.Readline(); err == io.EOF {
 			e.heardEnd()
 		}
 	}
+}
+
+// libraryOutput is where the library draws. No key reaches it before the prompt
+// has: it draws the prompt in the goroutine of ReadLine, and a key in its own,
+// and nothing keeps the two from each other.
+type libraryOutput struct{ e *Readline }
+
+// Write implements io.Writer.
+func (o libraryOutput) Write(p []byte) (int, error) {
+	e := o.e
+	n, err := e.out.Write(p)
+	e.mu.Lock()
+	prompted := e.prompting && strings.HasPrefix(string(p), e.prompt)
+	if prompted {
+		e.prompting = false
+	}
+	ctx := e.ctx
+	e.mu.Unlock()
+	if prompted {
+		e.keys.start()
+		if ctx.Err() != nil { // before there was a read to call off
+			e.keys.inject(runeAbort)
+		}
+	}
+	return n, err
 }
 
 // listener is told of every key that the library has dealt with.
@@ -356,10 +383,8 @@ func (l listener) OnChange(line []rune, pos int, key rune) ([]rune, int, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if key == 0 && line == nil && pos == 0 {
-		e.keys.start()
-		if e.ctx.Err() != nil { // before there was a read to call off
-			e.keys.inject(runeAbort)
-		}
+		e.keys.begin()
+		e.prompting = true
 		return nil, 0, false
 	}
 	e.line, e.pos = append([]rune(nil), line...), pos
