@@ -355,6 +355,51 @@ func (f *fullTables) churn(b *testing.B) {
 	b.ReportMetric(ns, "churn-ns/change")
 }
 
+// BenchmarkChurn changes routes of full tables, one of each peer in turn, three of an attribute set that is new, and
+// withdraws and announces again three of ten. Unlike others it counts all of the process: sweeps are part of it.
+func BenchmarkChurn(b *testing.B) {
+	const changes = 4_000_000
+	f := loadFull(b, benchSize("RIB_PEERS", 10), 1_050_000, true)
+	keys := make([][5]byte, len(f.g.prefixes))
+	for i := range keys {
+		copy(keys[i][:], f.g.key(i))
+	}
+	b.ResetTimer()
+	b.ReportAllocs()
+	r := rand.New(rand.NewPCG(5, 6))
+	w := f.s.NewWriter()
+	sweeps, spent := f.s.Stats().Sweeps, time.Duration(0)
+	rec := []byte(nil)
+	for n := range b.N {
+		from := processCPU()
+		for i := 0; i < changes; i += 3 {
+			rec = appendRecord(rec[:0], 1<<62|uint64(n)<<32|uint64(i))
+			for j := i; j < i+3; j++ {
+				key := &keys[r.IntN(len(keys))]
+				t, k := f.tables[j%len(f.tables)], key[:1+(key[0]+7)/8]
+				if j%10 < 3 {
+					w.Withdraw(t, k, 0, benchNow.Add(time.Hour))
+				} else {
+					w.Announce(t, k, 0, rec, benchNow.Add(time.Hour))
+				}
+			}
+		}
+		w.Flush()
+		spent += processCPU() - from
+	}
+	b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N)/changes, "cpu-ns/change")
+	b.ReportMetric(float64(f.s.Stats().Sweeps-sweeps)/float64(b.N), "sweeps")
+}
+
+// processCPU is the CPU time of all threads.
+func processCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 func (f *fullTables) down(b *testing.B) {
 	var worst time.Duration
 	from := cpu()

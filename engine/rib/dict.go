@@ -415,6 +415,11 @@ func (d *dict) changed(s *Store, id, tick uint32) {
 	}
 }
 
+// changedWord is where changed writes: two numbers share a word.
+func (d *dict) changedWord(s *Store, id uint32) *uint64 {
+	return &s.big.big(atomic.LoadUint32(&d.block(id).page))[(blockIDs+id%blockIDs)/2]
+}
+
 // distinguishers lists the route distinguishers in use, in ascending order.
 func (d *dict) distinguishers() [][8]byte {
 	if l := d.rdList.Load(); l != nil {

@@ -57,6 +57,7 @@ type batch struct {
 	bytes []byte // of keys and records
 
 	ahead   [batchOps]*uint64 // see load
+	cell    [batchOps]*uint64 // see cells
 	loads   int
 	loaded  uint64
 	add     []entry              // to be inserted into the tree of the run's table
@@ -267,22 +268,35 @@ func (b *batch) number(s *Store) {
 	}
 }
 
-// cells brings the cells of dense tables into the cache, and the presence of what may be new in others. It takes no
-// lock on the tables: what it loads is looked at again.
+// cells brings the cells of dense tables into the cache, and the presence of what may be new in others; then the times
+// of change of those prefixes where there is something to change. It takes no lock on the tables: what it loads is looked
+// at again.
 func (b *batch) cells(s *Store) {
 	for i := range b.ops {
 		o := &b.ops[i]
+		b.cell[i] = nil
 		if o.id == 0 {
 			continue
 		}
 		if r := o.t.root.Load(); r != nil && r.isDense() {
 			if n := r.page(o.id); n != 0 {
-				b.want(&s.big.big(n)[o.id%blockIDs])
+				b.cell[i] = &s.big.big(n)[o.id%blockIDs]
+				b.want(b.cell[i])
 			}
 		} else if d := &o.t.family.dict; o.rec >= 0 {
 			if n := atomic.LoadUint32(&d.block(o.id).pres[o.id%blockIDs/presenceIDs]); n != 0 {
 				b.want(&presenceWords(s, n, o.id)[0])
 			}
+		}
+	}
+	b.load()
+	for i := range b.ops {
+		p, o := b.cell[i], &b.ops[i]
+		if p == nil {
+			continue
+		}
+		if c := atomic.LoadUint64(p); c != 0 && (o.rec < 0 || cellAttr(c) != b.recs[o.rec].id) {
+			b.want(o.t.family.dict.changedWord(s, o.id))
 		}
 	}
 	b.load()
