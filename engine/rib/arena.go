@@ -3,6 +3,7 @@ package rib
 import (
 	"encoding/binary"
 	"math/bits"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -240,12 +241,20 @@ func (a *arena) drop(k int, n uint32) {
 }
 
 // rebuild frees every record of a lane that is dead, joins neighbouring free blocks, and gives empty extents back.
-// It lets go of the lane now and then, so that nobody waits for more than some ten microseconds.
-func (a *arena) rebuild(k int, dead func(n uint32) bool) (records int, freed int64) {
+// It lets go of the lane now and then, so that nobody waits for more than some ten microseconds. Extents that evict, if
+// it is not nil, says so of are taken out of the lane, unless it adds there; nothing can be added to them then.
+func (a *arena) rebuild(k int, dead, evict func(n uint32) bool) (records int, freed int64, evicted []uint32) {
 	l := &a.lanes[k]
 	l.mu.Lock()
 	l.heads, l.some = [freeLists]uint32{}, [2]uint64{} // what is not walked yet is not handed out meanwhile
 	todo := len(l.extents)
+	// The one where the lane adds comes first: were it left for another while the lane is let go of, the rest of it would
+	// be put in a list then, and once more when it is walked.
+	for i, e := range l.extents {
+		if (e+1)<<extentShift == l.end {
+			l.extents[0], l.extents[i] = e, l.extents[0]
+		}
+	}
 	var empty []uint32
 	kept := l.extents[:0:0]
 	for i := range todo {
@@ -289,6 +298,8 @@ func (a *arena) rebuild(k int, dead func(n uint32) bool) (records int, freed int
 		switch {
 		case whole && !current && e != 0:
 			empty = append(empty, e)
+		case evict != nil && !current && evict(e):
+			evicted = append(evicted, e)
 		default:
 			for _, f := range spans {
 				a.pushFree(l, f.at, f.units)
@@ -297,6 +308,7 @@ func (a *arena) rebuild(k int, dead func(n uint32) bool) (records int, freed int
 		}
 		if i%8 == 7 {
 			l.mu.Unlock()
+			runtime.Gosched() // or who waits would hardly ever get it
 			l.mu.Lock()
 		}
 	}
@@ -306,7 +318,7 @@ func (a *arena) rebuild(k int, dead func(n uint32) bool) (records int, freed int
 	a.mu.Lock()
 	a.free = append(a.free, empty...)
 	a.mu.Unlock()
-	return records, freed
+	return records, freed, evicted
 }
 
 // trim is slab.trim for extents.
@@ -337,15 +349,21 @@ func (a *arena) trim() {
 
 // walk appends the numbers of the records in extent i of a lane. It is false behind the last extent.
 func (a *arena) walk(dst []uint32, k, i int) ([]uint32, bool) {
+	dst, _, _, ok := a.walkExtent(dst, k, i)
+	return dst, ok
+}
+
+// walkExtent also says which extent that is, and whether the lane adds there.
+func (a *arena) walkExtent(dst []uint32, k, i int) (ids []uint32, e uint32, current, ok bool) {
 	l := &a.lanes[k]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if i >= len(l.extents) {
-		return dst, false
+		return dst, 0, false, false
 	}
-	e := l.extents[i]
+	e = l.extents[i]
 	from, to := e<<extentShift, (e+1)<<extentShift
-	if l.end == to {
+	if current = l.end == to; current {
 		to = l.cur
 	}
 	for n := from; n < to; {
@@ -355,5 +373,5 @@ func (a *arena) walk(dst []uint32, k, i int) ([]uint32, bool) {
 		}
 		n += units
 	}
-	return dst, true
+	return dst, e, current, true
 }

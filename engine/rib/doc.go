@@ -39,6 +39,7 @@
 //	query.go       questions; probe.go asks many tables for one prefix, walk.go goes through tables in the order of
 //	               memory, gather.go sorts what a walk with a filter finds; memo.go remembers which records pass it
 //	sweep.go       mark and sweep in place of reference counts; mark.go the marks; pin.go which queries run
+//	compact.go     what becomes of the holes that a sweep leaves among the records
 //
 // # Concurrency
 //
@@ -54,7 +55,8 @@
 //
 // Nothing counts references. A sweep marks what the cells of all tables hold and frees the rest, while sessions go
 // on announcing: every number a writer obtains while a sweep runs is marked by the writer. sweep.go has the five
-// steps.
+// steps. When it is quiet, records move, so that what changes once took does not stay with the process: compact.go
+// has the steps.
 //
 // # Time
 //

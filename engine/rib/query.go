@@ -58,7 +58,7 @@ type Route struct {
 	Record []byte
 	Since  time.Time // when it was first announced with these attributes
 	Stale  bool
-	AttrID uint32 // equal for equal records within one callback
+	AttrID uint32 // equal for one record only; where records move just now, the same record may have two within a callback
 }
 
 // Query calls fn with batches of the routes selected. No lock is held while fn runs, so it may take its time;

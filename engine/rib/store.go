@@ -81,7 +81,8 @@ type Store struct {
 	goal     sweepGoal
 	helped   atomic.Pointer[sweeper] // the sweep that walks, if one does
 	sweeps   atomic.Int64
-	freed    atomic.Int64 // sweeps that freed records: numbers of records remembered from before may mean others now
+	moving   atomic.Pointer[moves] // while records move
+	freed    atomic.Int64          // sweeps and compactions: numbers of records remembered from before may mean others now
 
 	// evaluating is held shared by a query that looks at all records there are, exclusively by a sweep that frees some.
 	evaluating sync.RWMutex

@@ -96,25 +96,51 @@ func (s *Store) idsMade() int64 {
 func (s *Store) background(ctx context.Context) {
 	tick := time.NewTicker(sweepSettle)
 	defer tick.Stop()
+	compacted := int64(0) // the last sweep after which that was tried
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.wake:
+			_, _ = s.sweep(ctx) // its only error is that ctx has ended
 		case <-tick.C:
 			if s.retired.bytes.Load() > 0 {
 				s.reclaim()
 			}
+			if s.sweeps.Load() != compacted && s.wasteful() {
+				_, _ = s.Sweep(ctx)
+				compacted = s.sweeps.Load()
+				continue
+			}
 			if s.departed.Load() < max(sweepIDs, s.big.used.Load()*bigWords/settleShare) && s.guessed.Load() == 0 {
 				continue
 			}
+			_, _ = s.sweep(ctx)
 		}
-		s.Sweep(ctx) // its only error is that ctx has ended
 	}
 }
 
-// Sweep frees the attribute sets and prefix numbers that no table holds any more. It runs beside writers and
-// readers; the store does it by itself when enough has died.
+// Sweep frees the attribute sets and prefix numbers that no table holds any more, and gives memory back where that left
+// holes. It runs beside writers and readers; the store does it by itself when enough has died, and the latter when it
+// has been quiet for a while.
+func (s *Store) Sweep(ctx context.Context) (Swept, error) {
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
+	found, err := s.sweepLocked(ctx)
+	if err == nil && s.wasteful() {
+		s.compact()
+	}
+	return found, err
+}
+
+// sweep is Sweep without giving memory back.
+func (s *Store) sweep(ctx context.Context) (Swept, error) {
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
+	return s.sweepLocked(ctx)
+}
+
+// sweepLocked frees what is dead. sweepMu is held.
 //
 // Instead of reference counts, which would be two contended writes per changed route:
 //
@@ -124,9 +150,7 @@ func (s *Store) background(ctx context.Context) {
 //  3. Take what is dead out of the hash tables.
 //  4. Wait for all who came earlier, by holding the guard exclusively for a moment.
 //  5. Free the memory.
-func (s *Store) Sweep(ctx context.Context) (Swept, error) {
-	s.sweepMu.Lock()
-	defer s.sweepMu.Unlock()
+func (s *Store) sweepLocked(ctx context.Context) (Swept, error) {
 	s.goal.running.Store(true)
 	defer s.goal.running.Store(false)
 	departed := s.departed.Load()
@@ -410,7 +434,7 @@ func (w *sweeper) free() {
 	s.freed.Add(1)
 	s.guard.Unlock()
 	for i := range s.attrs.arena.lanes {
-		records, bytes := s.attrs.arena.rebuild(i, func(n uint32) bool { return !w.attrs.has(n) })
+		records, bytes, _ := s.attrs.arena.rebuild(i, func(n uint32) bool { return !w.attrs.has(n) }, nil)
 		_ = records // those unlinked here, and by sweeps that were cut short
 		w.found.Bytes += bytes
 	}

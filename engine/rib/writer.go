@@ -331,6 +331,7 @@ func (b *batch) apply(s *Store, t *Table, ops []op) (departed int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := &t.family.dict
+	moving := s.moving.Load()
 	gen := uint64(t.gen.Load())
 	n, stale := t.n.Load(), t.stale.Load()
 	wasN, wasStale := n, stale
@@ -382,6 +383,12 @@ func (b *batch) apply(s *Store, t *Table, ops []op) (departed int64) {
 		var old uint64
 		if cell != nil {
 			old = atomic.LoadUint64(cell)
+			if moving != nil && old != 0 && attr != 0 {
+				// If both are one record that is moved just now, one of these looks sees it for each.
+				attr = moving.to(attr)
+				old = moving.cell(old)
+				attr = moving.to(attr)
+			}
 		}
 		if refused {
 			attr = 0
