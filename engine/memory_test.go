@@ -208,3 +208,20 @@ func TestReadQueueIsShown(t *testing.T) {
 	delete(s.running, x)
 	s.mu.Unlock()
 }
+
+// A connection that has not said who it is yet is no session of a client.
+func TestHalfOpenIsCountedApart(t *testing.T) {
+	s := startStation(t, nil)
+	connect(t, s, "127.0.0.2", "edge1")
+	silent := dial(t, s, "127.0.0.3")
+	name := ListenerName(s.Listeners()[0])
+	until(t, "one of each", func() bool {
+		sessions, halfOpen := s.Open()
+		return sessions[name] == 1 && halfOpen[name] == 1
+	})
+	silent.Close()
+	until(t, "the silent one is gone", func() bool {
+		sessions, halfOpen := s.Open()
+		return sessions[name] == 1 && halfOpen[name] == 0
+	})
+}

@@ -69,6 +69,22 @@ func (s *Station) serve(conn *listen.Conn, ep client.Endpoint) *client.Session {
 	return x
 }
 
+// Open counts the open sessions of each listener, by the name that Endpoint has: those of clients, and those that have not said
+// who they are yet.
+func (s *Station) Open() (sessions, silent map[string]int) {
+	sessions, silent = make(map[string]int), make(map[string]int)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for x := range s.running {
+		if x.Greeted() {
+			sessions[x.Endpoint().Listener]++
+		} else {
+			silent[x.Endpoint().Listener]++
+		}
+	}
+	return sessions, silent
+}
+
 // floodLines may come at once.
 const floodLines = 16
 

@@ -41,6 +41,7 @@ type Session struct {
 	closeOnce sync.Once
 	reason    atomic.Pointer[string] // why we closed it; nil: we did not
 	poked     atomic.Bool            // something waits to be done by the session goroutine
+	greeted   atomic.Bool            // its first whole message has come, and it has a client
 	readAt    atomic.Int64           // when the batch being worked on was read; 0 while waiting for the router
 
 	hello        int   // bytes read before the first whole message; of the session goroutine, as all below
@@ -95,6 +96,9 @@ func (s *Session) SyscallConn() (syscall.RawConn, error) {
 	}
 	return c.SyscallConn()
 }
+
+// Greeted says whether the first whole message has come, so that the session is a client's.
+func (s *Session) Greeted() bool { return s.greeted.Load() }
 
 // Done is closed when the session has ended and its client is down.
 func (s *Session) Done() <-chan struct{} { return s.done }
@@ -164,6 +168,7 @@ func (s *Session) Serve(attach func(Hello) (*Client, error)) (end End) {
 		return end
 	}
 	end.Client = c
+	s.greeted.Store(true)
 	s.writer = s.env.Store.NewWriter()
 	s.sections = make([]bgp.Section, 0, 4)
 	c.mu.Lock()

@@ -67,7 +67,8 @@ type listenerJSON struct {
 	Address    string   `json:"address"`
 	Netns      any      `json:"netns"`
 	VRF        any      `json:"vrf"`
-	Sessions   int      `json:"sessions"`
+	Sessions   int      `json:"sessions"`  // of clients
+	HalfOpen   int      `json:"half_open"` // connections without a first whole message
 	Limit      any      `json:"limit"`
 	Accepted   uint64   `json:"accepted"`
 	NotAllowed uint64   `json:"not_allowed"`
@@ -83,8 +84,8 @@ type listenerJSON struct {
 
 func showListeners(ctx context.Context, c *call) error {
 	err := c.out.Columns(filter.Column{Name: "Kind", Width: 7}, filter.Column{Name: "Listener", Key: "name", Width: 24},
-		filter.Column{Name: "Sessions", Width: 8, Right: true}, filter.Column{Name: "Limit", Width: 6, Right: true},
-		filter.Column{Name: "Accepted", Width: 8, Right: true}, filter.Column{Name: "Refused", Width: 7, Right: true},
+		filter.Column{Name: "Sessions", Width: 8, Right: true}, filter.Column{Name: "Half-open", Width: 9, Right: true},
+		filter.Column{Name: "Limit", Width: 6, Right: true}, filter.Column{Name: "Accepted", Width: 8, Right: true}, filter.Column{Name: "Refused", Width: 7, Right: true},
 		filter.Column{Name: "Options"})
 	if err != nil {
 		return err
@@ -95,10 +96,12 @@ func showListeners(ctx context.Context, c *call) error {
 			ids[n.Name] = n.ID
 		}
 	}
+	sessions, silent := c.station.Open()
 	for _, l := range c.station.Listeners() {
 		spec, st := l.Spec(), l.Stats()
-		j := listenerJSON{Kind: "bmp", Name: engine.ListenerName(l), Address: l.Addr().String(), Netns: jsonString(spec.Netns), VRF: jsonString(spec.VRF),
-			Sessions: st.Sessions, Limit: numberOrNil(spec.Limit), Accepted: st.Accepted, NotAllowed: st.NotAllowed, TooMany: st.OverLimit,
+		name := engine.ListenerName(l)
+		j := listenerJSON{Kind: "bmp", Name: name, Address: l.Addr().String(), Netns: jsonString(spec.Netns), VRF: jsonString(spec.VRF),
+			Sessions: sessions[name], HalfOpen: silent[name], Limit: numberOrNil(spec.Limit), Accepted: st.Accepted, NotAllowed: st.NotAllowed, TooMany: st.OverLimit,
 			Allow: []string{}, Gone: spec.Netns != "" && ids[spec.Netns] != l.NamespaceID()}
 		var options []string
 		if spec.VRF != "" {
@@ -121,7 +124,7 @@ func showListeners(ctx context.Context, c *call) error {
 		if spec.Limit > 0 {
 			limit = strconv.Itoa(spec.Limit)
 		}
-		err := c.out.Record(filter.Record{JSON: j, Cells: []string{"bmp", j.Name, strconv.Itoa(st.Sessions), limit, formatCount(st.Accepted, 1),
+		err := c.out.Record(filter.Record{JSON: j, Cells: []string{"bmp", j.Name, strconv.Itoa(j.Sessions), strconv.Itoa(j.HalfOpen), limit, formatCount(st.Accepted, 1),
 			formatCount(st.NotAllowed+st.OverLimit, 1), strings.Join(options, " ")}})
 		if err != nil {
 			return err
@@ -158,7 +161,7 @@ func showListeners(ctx context.Context, c *call) error {
 		if j.Gone {
 			options = append(options, "its network namespace is gone")
 		}
-		err := c.out.Record(filter.Record{JSON: j, Cells: []string{"control", j.Name, strconv.Itoa(l.Consoles), "-", formatCount(l.Served, 1),
+		err := c.out.Record(filter.Record{JSON: j, Cells: []string{"control", j.Name, strconv.Itoa(l.Consoles), "-", "-", formatCount(l.Served, 1),
 			formatCount(l.NotAllowed+l.TooMany, 1), strings.Join(options, " ")}})
 		if err != nil {
 			return err
@@ -188,7 +191,7 @@ func dialledRecord(d *engine.Dialled, now time.Time) filter.Record {
 	} else if st.Trouble != "" {
 		options = append(options, fmt.Sprintf("%s, again in %v", st.Trouble, max(0, st.Next.Sub(now).Round(time.Second))))
 	}
-	return filter.Record{JSON: j, Cells: []string{"connect", j.Name, strconv.Itoa(j.Sessions), "-", formatCount(st.Made, 1), formatCount(st.Failed, 1),
+	return filter.Record{JSON: j, Cells: []string{"connect", j.Name, strconv.Itoa(j.Sessions), "-", "-", formatCount(st.Made, 1), formatCount(st.Failed, 1),
 		strings.Join(options, "  ")}}
 }
 
