@@ -245,7 +245,7 @@ func (s *Session) tellRoute(ch rib.Change) {
 		return
 	}
 	s.client.publish(event.Event{
-		Time: ch.Time, Kind: event.Route, Peer: o.Peer, Live: true,
+		Time: s.time, Kind: event.Route, Peer: o.Peer, Live: true,
 		Data: &RouteChange{
 			Peer: o.Peer, PeerName: p.label.Name(), View: bmp.View(o.View), Family: o.Family, Outcome: ch.Outcome,
 			Withdraw: ch.Record == nil, Key: bytes.Clone(ch.Key), PathID: ch.PathID, AddPath: ch.Table.AddPath(),

@@ -303,23 +303,8 @@ type eventMessageJSON struct {
 
 type eventRouteJSON struct {
 	eventHead
-	Action     string            `json:"action"`
-	Peer       any               `json:"peer"`
-	RD         any               `json:"rd"`
-	View       string            `json:"view"`
-	Family     string            `json:"family"`
-	Prefix     string            `json:"prefix"`
-	PathID     any               `json:"path_id"`
-	NextHop    any               `json:"next_hop"`
-	Origin     any               `json:"origin"`
-	ASPath     any               `json:"as_path"`
-	MED        *uint32           `json:"med"`
-	LocalPref  *uint32           `json:"local_pref"`
-	Community  []string          `json:"communities"`
-	Large      []string          `json:"large_communities"`
-	Ext        []string          `json:"ext_communities"`
-	Labels     []string          `json:"labels"`
-	Attributes map[string]string `json:"attributes"`
+	Action string `json:"action"`
+	routeSaidJSON
 }
 
 func (f *follow) eventJSON(ev *event.Event) any {
@@ -335,8 +320,9 @@ func (f *follow) eventJSON(ev *event.Event) any {
 		return eventMessageJSON{head.Kind, head.Client, head.ClientName, head.PeerID, j}
 	case *client.RouteChange:
 		rd, prefix := bgp.KeyText(d.Family, d.Key)
-		j := eventRouteJSON{eventHead: head, Action: "announce", RD: jsonString(rd), View: d.View.Key(), Family: d.Family.String(), Prefix: prefix,
-			Community: []string{}, Large: []string{}, Ext: []string{}, Labels: []string{}, Attributes: map[string]string{}}
+		j := eventRouteJSON{eventHead: head, Action: "announce", routeSaidJSON: routeSaidJSON{
+			RD: jsonString(rd), View: d.View.Key(), Family: d.Family.String(), Prefix: prefix,
+		}}
 		if l, ok := f.client.PeerLabel(d.Peer); ok {
 			j.Peer = addrJSON(l.Address)
 		}
@@ -345,14 +331,12 @@ func (f *follow) eventJSON(ev *event.Event) any {
 		}
 		if d.Withdraw {
 			j.Action = "withdraw"
+			j.say(&bgp.Attributes{})
+			j.ASPath = nil
 			return j
 		}
 		a := bgp.Decode(d.Record, d.Family)
-		j.NextHop, j.Origin, j.ASPath, j.MED, j.LocalPref = addrJSON(a.NextHop), jsonString(a.Origin), a.ASPath, a.MED, a.LocalPref
-		j.Community, j.Large, j.Ext, j.Labels = orEmpty(a.Communities), orEmpty(a.LargeCommunities), orEmpty(a.ExtCommunities), orEmpty(a.Labels)
-		for _, o := range a.Others {
-			j.Attributes[jsonKey(o.Name)] = o.Text
-		}
+		j.say(&a)
 		return j
 	}
 	return eventTextJSON{head, ev.Text}

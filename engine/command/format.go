@@ -100,6 +100,15 @@ func jsonTime(t time.Time, zone *time.Location) any {
 	return t.In(zone).Format("2006-01-02T15:04:05.000Z07:00")
 }
 
+// jsonCoarseTime is jsonTime without digits that are not known: the route store keeps times rounded down to an eighth of a
+// second, so hundredths would say what is not so.
+func jsonCoarseTime(t time.Time, zone *time.Location) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.In(zone).Format("2006-01-02T15:04:05.0Z07:00")
+}
+
 // jsonString is nil for a string that is empty, for values that may be absent.
 func jsonString(s string) any {
 	if s == "" {

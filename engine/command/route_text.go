@@ -13,18 +13,26 @@ import (
 
 // routeJSON is a route in every command that prints routes.
 type routeJSON struct {
-	Client           uint32            `json:"client"`
-	ClientName       any               `json:"client_name"`
-	PeerID           any               `json:"peer_id"` // null: a peer of the past that the client does not have any more
-	Peer             any               `json:"peer"`    // an address; null for Loc-RIB
+	Client     uint32 `json:"client"`
+	ClientName any    `json:"client_name"`
+	PeerID     any    `json:"peer_id"` // null: a peer of the past that the client does not have any more
+	routeSaidJSON
+	Since any `json:"since"`
+	Stale any `json:"stale"`
+}
+
+// routeSaidJSON is what every row about a route says of it: the route, and its attributes, which are null where there are none,
+// as in a withdrawal.
+type routeSaidJSON struct {
+	Peer             any               `json:"peer"` // an address; null for Loc-RIB
 	RD               any               `json:"rd"`
-	View             string            `json:"view"`
+	View             any               `json:"view"`
 	Family           string            `json:"family"`
 	Prefix           string            `json:"prefix"`
 	PathID           any               `json:"path_id"`
 	NextHop          any               `json:"next_hop"`
 	Origin           any               `json:"origin"`
-	ASPath           string            `json:"as_path"`
+	ASPath           any               `json:"as_path"`
 	MED              *uint32           `json:"med"`
 	LocalPref        *uint32           `json:"local_pref"`
 	Communities      []string          `json:"communities"`
@@ -32,8 +40,25 @@ type routeJSON struct {
 	ExtCommunities   []string          `json:"ext_communities"`
 	Labels           []string          `json:"labels"`
 	Attributes       map[string]string `json:"attributes"`
-	Since            any               `json:"since"`
-	Stale            bool              `json:"stale"`
+}
+
+// say fills in the attributes.
+func (j *routeSaidJSON) say(a *bgp.Attributes) {
+	j.NextHop, j.Origin, j.ASPath, j.MED, j.LocalPref = addrJSON(a.NextHop), jsonString(a.Origin), a.ASPath, a.MED, a.LocalPref
+	j.Communities, j.LargeCommunities = orEmpty(a.Communities), orEmpty(a.LargeCommunities)
+	j.ExtCommunities, j.Labels = orEmpty(a.ExtCommunities), orEmpty(a.Labels)
+	j.Attributes = make(map[string]string, len(a.Others))
+	if a.LinkLocal.IsValid() {
+		j.Attributes["link_local"] = a.LinkLocal.String()
+	}
+	for _, o := range a.Others {
+		key := jsonKey(o.Name)
+		if before, ok := j.Attributes[key]; ok {
+			j.Attributes[key] = before + ", " + o.Text // an attribute that came twice
+			continue
+		}
+		j.Attributes[key] = o.Text
+	}
 }
 
 // shownRoute is a route as rows have it, of now or of the past. Key and record are as long-lived as where they came from.
@@ -46,6 +71,7 @@ type shownRoute struct {
 	addPath      bool
 	record       []byte
 	since        time.Time
+	coarse       bool // since has the store's grain of an eighth of a second
 	stale        bool
 	label        *client.Label // nil: what the peer is called now
 	stamp        time.Time     // the router's, of the message that announced it; zero: none, or not known
@@ -56,7 +82,7 @@ func (c *call) live(f bgp.Family, r *rib.Route) shownRoute {
 	o := r.Table.Owner()
 	return shownRoute{
 		client: o.Client, peer: o.Peer, view: bmp.View(o.View), family: f, key: r.Key, pathID: r.PathID, addPath: r.Table.AddPath(),
-		record: r.Record, since: r.Since, stale: r.Stale || c.down(o.Client),
+		record: r.Record, since: r.Since, coarse: true, stale: r.Stale || c.down(o.Client),
 	}
 }
 
@@ -265,11 +291,13 @@ func (c *call) routeJSON(r *shownRoute, a *bgp.Attributes) routeJSON {
 	note, label := c.note(r.client), c.labelOf(r)
 	rd, prefix := bgp.KeyText(r.family, r.key)
 	j := routeJSON{
-		Client: r.client, ClientName: jsonString(note.name), Peer: addrJSON(label.Address), RD: jsonString(rd),
-		View: r.view.Key(), Family: r.family.String(), Prefix: prefix, NextHop: addrJSON(a.NextHop), Origin: jsonString(a.Origin),
-		ASPath: a.ASPath, MED: a.MED, LocalPref: a.LocalPref, Communities: orEmpty(a.Communities),
-		LargeCommunities: orEmpty(a.LargeCommunities), ExtCommunities: orEmpty(a.ExtCommunities), Labels: orEmpty(a.Labels),
-		Attributes: make(map[string]string, len(a.Others)), Since: c.time(r.since), Stale: r.stale,
+		Client: r.client, ClientName: jsonString(note.name), Since: c.time(r.since), Stale: r.stale,
+		routeSaidJSON: routeSaidJSON{
+			Peer: addrJSON(label.Address), RD: jsonString(rd), View: r.view.Key(), Family: r.family.String(), Prefix: prefix,
+		},
+	}
+	if r.coarse {
+		j.Since = jsonCoarseTime(r.since, c.Zone)
 	}
 	if r.peer != 0 {
 		j.PeerID = r.peer
@@ -277,17 +305,7 @@ func (c *call) routeJSON(r *shownRoute, a *bgp.Attributes) routeJSON {
 	if r.addPath {
 		j.PathID = r.pathID
 	}
-	if a.LinkLocal.IsValid() {
-		j.Attributes["link_local"] = a.LinkLocal.String()
-	}
-	for _, o := range a.Others {
-		key := jsonKey(o.Name)
-		if before, ok := j.Attributes[key]; ok {
-			j.Attributes[key] = before + ", " + o.Text // an attribute that came twice
-			continue
-		}
-		j.Attributes[key] = o.Text
-	}
+	j.say(a)
 	return j
 }
 

@@ -230,35 +230,6 @@ func (d *viewDiff) record(word, action string, r *shownRoute, names, texts []str
 	return d.c.out.Record(rec)
 }
 
-// absentJSON is a client in show diff PREFIX that has no such route: the keys of
-// a route, most of them null.
-type absentJSON struct {
-	Time       any      `json:"time"`
-	Action     string   `json:"action"`
-	Changed    []string `json:"changed"`
-	Client     uint32   `json:"client"`
-	ClientName any      `json:"client_name"`
-	PeerID     any      `json:"peer_id"`
-	Peer       any      `json:"peer"`
-	RD         any      `json:"rd"`
-	View       any      `json:"view"`
-	Family     string   `json:"family"`
-	Prefix     string   `json:"prefix"`
-	PathID     any      `json:"path_id"`
-	NextHop    any      `json:"next_hop"`
-	Origin     any      `json:"origin"`
-	ASPath     any      `json:"as_path"`
-	MED        any      `json:"med"`
-	LocalPref  any      `json:"local_pref"`
-	Community  any      `json:"communities"`
-	Large      any      `json:"large_communities"`
-	Ext        any      `json:"ext_communities"`
-	Labels     any      `json:"labels"`
-	Attributes any      `json:"attributes"`
-	Since      any      `json:"since"`
-	Stale      any      `json:"stale"`
-}
-
 // maxSideBySide is how many routes of one prefix are compared; all of them are held.
 const maxSideBySide = 100_000
 
@@ -341,7 +312,8 @@ func showDiffPrefix(ctx context.Context, c *call) error {
 			family = q.families[0].String()
 		}
 		err := c.out.Record(filter.Record{Cells: []string{n.text, "-", "-", prefix, "-", "-", "-", "no route"},
-			JSON: absentJSON{Action: "withdraw", Changed: []string{}, Client: cl.ID(), ClientName: jsonString(n.name), Family: family, Prefix: prefix}})
+			JSON: diffJSON{nil, "withdraw", []string{}, routeJSON{Client: cl.ID(), ClientName: jsonString(n.name),
+				routeSaidJSON: routeSaidJSON{Family: family, Prefix: prefix}}}})
 		if err != nil {
 			return err
 		}
