@@ -10,6 +10,7 @@
 //	                                                                           bmp record (follow.go)
 //	control sockets -> control.Server -> Options.Commands  (package engine/command reads the Station; engine never
 //	                                                         imports it)
+//	cluster.Member  ------^    consoles that come through a NATS cluster (clustering.go)
 //
 // # Goroutines
 //

@@ -10,7 +10,9 @@
 //	At, History, Diff                     replay the messages up to a time (replay.go)
 //
 // The server is an embedded one, without a port and with its files in Options.Dir, or a NATS cluster at Options.URL:
-// the same code.
+// the same code. In a cluster streams are kept three times where there are servers for it, and say in their metadata whose
+// they are: those of another station, version or state folder (Options.Owner, which gave the clients their IDs) are not
+// opened. While the cluster is away blocks wait as they do for a slow disk, and questions are answered with ErrAway.
 //
 // # Blocks
 //

@@ -10,6 +10,8 @@
 // A line of the station is a three-digit code, a separator and the text: "-" more of this reply
 // follows, " " the verdict, "+" an event that belongs to no reply.
 //
+// Through a NATS cluster the same bytes go in frames (package proto/carrier).
+//
 // Server runs connections: it reads ahead so that a cancel is seen at once, matches lines with the
 // handler's tree, keeps roles, confirmation, subscriptions and limits, and feeds what the handler
 // writes through the filters. It does not listen, does not know what a client or a route is, and

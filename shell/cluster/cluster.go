@@ -43,34 +43,24 @@ func ParsePlace(address string) (Place, error) {
 
 // Redacted is an address of a target, or a URL, as it may be shown: without passwords and tokens.
 func Redacted(address string) string {
-	hosts, station, named := strings.Cut(address, "/")
-	scheme := ""
-	if i := strings.Index(address, "://"); i >= 0 {
-		scheme = address[:i+3]
-		hosts, station, named = strings.Cut(address[i+3:], "/")
-	}
-	list := strings.Split(hosts, ",")
+	list := strings.Split(address, ",")
 	for i, h := range list {
-		s, rest := "", h
+		scheme, rest := "", h
 		if j := strings.Index(h, "://"); j >= 0 {
-			s, rest = h[:j+3], h[j+3:]
+			scheme, rest = h[:j+3], h[j+3:]
 		}
 		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
 			who, _, pair := strings.Cut(rest[:at], ":")
-			if !pair {
-				who = "xxxxx" // a token
-			} else {
+			if pair {
 				who += ":xxxxx"
+			} else {
+				who = "xxxxx" // a token
 			}
 			rest = who + rest[at:]
 		}
-		list[i] = s + rest
+		list[i] = scheme + rest
 	}
-	out := scheme + strings.Join(list, ",")
-	if named {
-		out += "/" + station
-	}
-	return out
+	return strings.Join(list, ",")
 }
 
 // Environment are the options that NATS_CREDS, NATS_NKEY, NATS_USER with NATS_PASSWORD (or, without a password, a token),
