@@ -27,7 +27,7 @@ type sweepGoal struct {
 
 const (
 	sweepBytes    = 1 << 20 // records made since the last sweep: at least this, and
-	sweepShare    = 24      // this part of what there is
+	sweepShare    = 12      // this part of what there is
 	sweepIDs      = 1 << 16
 	sweepSettle   = 30 * time.Second
 	walkCells     = 1 << 14 // cells marked between looks at who else wants the guard
