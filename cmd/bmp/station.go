@@ -45,13 +45,7 @@ func stationOptions(inv *invocation) (engine.Options, error) {
 		if err != nil {
 			return o, badUsage("Invalid value: -s %s: %v", text, err)
 		}
-		if spec.Netns == "" {
-			spec.Netns = inv.netns
-		}
-		if !spec.Addr.IsValid() {
-			spec.Addr = addr
-		}
-		o.Listen = append(o.Listen, spec)
+		o.Listen = append(o.Listen, spec.WithDefaults(inv.netns, addr))
 	}
 	o.Port = o.Listen[0].Port
 	for _, text := range inv.control {

@@ -20,7 +20,7 @@ func (s *Session) apply(f bmp.Frame) {
 	c.bytes += uint64(len(f.Raw))
 	s.messages++
 	s.bytes += uint64(len(f.Raw))
-	c.last = s.now
+	c.last, c.stirred, s.heard = s.now, s.time, s.clock
 	c.version = f.Version
 	s.frame = f
 	s.mark = entry{
@@ -122,7 +122,7 @@ func (s *Session) peerOf(h *bmp.PerPeerHeader) *peer {
 // forgetDownPeer makes room for a peer: the one that is down for longest goes. It is false where none is down. It looks
 // at all peers, so it does that once a second at most while there is nothing to be had.
 func (s *Session) forgetDownPeer() bool {
-	if s.now < s.crowded {
+	if s.clock < s.crowded {
 		return false
 	}
 	var oldest *peer
@@ -132,7 +132,7 @@ func (s *Session) forgetDownPeer() bool {
 		}
 	}
 	if oldest == nil {
-		s.crowded = s.now + int64(time.Second)
+		s.crowded = s.clock + int64(time.Second)
 		return false
 	}
 	s.flush()
@@ -363,7 +363,7 @@ func (s *Session) peerUp(m *bmp.PeerUp, p *peer) {
 		p.ups++
 	}
 	p.as, p.bgpid = h.AS, h.BGPID
-	p.session, p.upSession, p.upTime, p.upOffset = s.number, s.number, s.now, s.frame.Offset
+	p.session, p.upSession, p.upTime, p.upClock, p.upOffset = s.number, s.number, s.now, s.clock, s.frame.Offset
 	p.eorMissed = false
 	s.client.keepOpens(p, m)
 	p.localAddr, p.localPort, p.remotePort = m.LocalAddress, m.LocalPort, m.RemotePort
@@ -389,7 +389,7 @@ func (s *Session) peerUp(m *bmp.PeerUp, p *peer) {
 		}
 	}
 	s.peerChanged(p, "UP", "")
-	s.due.eor = min(s.due.eor, s.now+int64(s.client.timing.EndOfRIB))
+	s.due.eor = min(s.due.eor, s.clock+int64(s.client.timing.EndOfRIB))
 	s.setDue()
 }
 

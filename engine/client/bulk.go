@@ -16,7 +16,8 @@ const bulkMost = 5 * time.Second
 
 // bulk is the peer changes that are not on the console yet. Followers of the client were told at once.
 type bulk struct {
-	first, last int64
+	first, last int64     // on the session's clock
+	at          time.Time // of the last
 	ups, downs  int
 	downFirst   bool          // what began it
 	kept        []event.Event // the first bulkLines of them
@@ -35,9 +36,9 @@ func (s *Session) peerChanged(p *peer, state, reason string) {
 	s.client.publish(e)
 	b := &s.bulk
 	if b.ups+b.downs == 0 {
-		b.first, b.downFirst = s.now, state != "UP"
+		b.first, b.downFirst = s.clock, state != "UP"
 	}
-	b.last = s.now
+	b.last, b.at = s.clock, s.time
 	if state == "UP" {
 		b.ups++
 	} else {
@@ -47,7 +48,7 @@ func (s *Session) peerChanged(p *peer, state, reason string) {
 		e.Live, e.Console = false, true
 		b.kept = append(b.kept, e)
 	}
-	s.due.bulk = min(s.now+int64(s.client.timing.Bulk), b.first+int64(bulkMost))
+	s.due.bulk = min(s.clock+int64(s.client.timing.Bulk), b.first+int64(bulkMost))
 	s.setDue()
 }
 
@@ -75,7 +76,7 @@ func (s *Session) flushBulk() {
 		for _, sum := range sums {
 			if sum.n > 0 {
 				s.client.publish(event.Event{
-					Time: time.Unix(0, b.last), Kind: event.PeerChange, Console: true,
+					Time: b.at, Kind: event.PeerChange, Console: true,
 					Text: fmt.Sprintf("%d peers %s in %.1fs", sum.n, sum.state, took),
 				})
 			}
@@ -94,9 +95,9 @@ type badLines struct {
 // badLine writes the line of a malformed message, or counts it for a sum if there were many within a second.
 func (s *Session) badLine(p *peer, text string) {
 	b := &s.badLines
-	if b.first == 0 {
-		b.first = s.now
-		s.due.bad = s.now + int64(time.Second)
+	if s.due.bad == never {
+		b.first = s.clock
+		s.due.bad = s.clock + int64(time.Second)
 		s.setDue()
 	}
 	e := event.Event{Time: s.time, Kind: event.Malformed, Live: true, Console: b.n < bulkLines}
@@ -120,7 +121,7 @@ func (s *Session) flushBadLines() {
 		s.client.publish(event.Event{
 			Time: s.time, Kind: event.Malformed, Console: true,
 			Text: fmt.Sprintf("%d more malformed messages within %.1fs (newest kept, %d so far)", b.more,
-				time.Duration(s.now-b.first).Seconds(), s.client.malformed.total),
+				time.Duration(s.clock-b.first).Seconds(), s.client.malformed.total),
 		})
 	}
 	*b = badLines{}

@@ -89,8 +89,9 @@ type Client struct {
 	initText  []string
 	version   uint8
 	profile   bmp.Profile
-	since     int64 // of the state, unix nanoseconds
-	last      int64 // arrival of the newest message
+	since     int64     // of the state, unix nanoseconds
+	last      int64     // arrival of the newest message
+	stirred   time.Time // the later of both, also by the monotonic clock: retention and silence go by that
 	lastError string
 	errorTime int64
 	reason    string // why the last session ended
@@ -128,7 +129,7 @@ const sessionLog = 64
 // New makes a client without a session. now is when it got its ID.
 func New(env *Env, id uint32, ident Identity, now time.Time) *Client {
 	c := &Client{
-		id: id, env: env, timing: env.Timing.withDefaults(), first: now, identity: ident, since: now.UnixNano(),
+		id: id, env: env, timing: env.Timing.withDefaults(), first: now, identity: ident, since: now.UnixNano(), stirred: now,
 		countersSince: now.UnixNano(),
 		byKey:         make(map[peerKey]*peer), byID: make(map[uint32]*peer), labels: make(map[uint32]*Label),
 	}
@@ -185,7 +186,7 @@ func (c *Client) Silence(now time.Time) (up bool, silent time.Duration) {
 	if c.session == nil {
 		return false, 0
 	}
-	return true, now.Sub(time.Unix(0, max(c.last, c.since)))
+	return true, now.Sub(c.stirred)
 }
 
 // DownSince is since when the client is down; the zero time while it is up.
@@ -219,7 +220,7 @@ func (c *Client) Begin(s *Session, now time.Time) bool {
 	c.remote.Store(&s.endpoint.Remote)
 	c.up.Store(true)
 	c.turn()
-	c.since = now.UnixNano()
+	c.since, c.stirred = now.UnixNano(), now
 	c.initiated, c.ended, c.reason = false, "", ""
 	c.version, c.profile = 0, bmp.ProfileAuto
 	c.init = nil
@@ -326,7 +327,7 @@ func (c *Client) Close(reason string) bool {
 func (c *Client) Expired(now time.Time, retention time.Duration) (forget bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.session != nil || now.UnixNano()-c.since < int64(retention) {
+	if c.session != nil || now.Sub(c.stirred) < retention {
 		return false
 	}
 	c.dropPeers()

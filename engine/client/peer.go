@@ -94,6 +94,7 @@ type peer struct {
 
 	// Of the last Peer Up.
 	upTime         int64
+	upClock        int64  // the same on the clock of its session
 	upOffset       int64  // of the Peer Up in its session's stream
 	upSession      uint32 // number of that session; 0: there was none
 	sent, received []byte
@@ -156,7 +157,7 @@ type table struct {
 	update               int64 // arrival of the last message with routes
 
 	staleLen   int   // at the last look
-	staleSince int64 // when that last changed
+	staleSince int64 // when that last changed, on the clock of the session
 }
 
 type stat struct {

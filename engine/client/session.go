@@ -53,6 +53,8 @@ type Session struct {
 	parser     bmp.Parser
 	writer     *rib.Writer
 	now        int64 // of the batch
+	clock      int64 // now since start, by the monotonic clock: what timers go by
+	heard      int64 // clock of the newest message
 	time       time.Time
 	dirty      bool // something is staged in writer
 	follow     bool // somebody follows messages or routes of the client
@@ -64,7 +66,7 @@ type Session struct {
 	due        due
 	bulk       bulk
 	badLines   badLines
-	crowded    int64             // until then there is no room for another peer
+	crowded    int64             // until then, on the clock, there is no room for another peer
 	archive    *archive.Appender // nil: none
 
 	// Scratch of the UPDATE being applied.
@@ -216,6 +218,7 @@ func (s *Session) Read(p []byte) (int, error) {
 func (s *Session) stamp(now time.Time) {
 	s.time = now
 	s.now = now.UnixNano()
+	s.clock = int64(now.Sub(s.start))
 }
 
 func (s *Session) startBatch(now time.Time) {
@@ -226,7 +229,7 @@ func (s *Session) startBatch(now time.Time) {
 	if s.poked.Swap(false) {
 		s.doPoked()
 	}
-	if s.now >= s.due.at {
+	if s.clock >= s.due.at {
 		s.runTimers()
 	}
 }
@@ -257,8 +260,17 @@ func (s *Session) flush() {
 func (s *Session) arm() {
 	if s.deadline != s.due.at {
 		s.deadline = s.due.at
-		s.conn.SetReadDeadline(time.Unix(0, s.deadline))
+		s.conn.SetReadDeadline(s.deadlineTime())
 	}
+}
+
+// deadlineTime is the deadline as a time of the monotonic clock, as now and start are: nothing that is due comes earlier or later
+// where somebody sets the machine's clock.
+func (s *Session) deadlineTime() time.Time {
+	if s.deadline == never {
+		return time.Time{}
+	}
+	return s.start.Add(time.Duration(s.deadline))
 }
 
 // begin is called once the client is known.
@@ -311,6 +323,7 @@ func (s *Session) end(e End, err error) {
 		c.since = t
 	}
 	c.reason = e.Reason
+	c.stirred = info.End
 	c.lastError, c.errorTime = e.Reason, c.since
 	if s.dropRoutes {
 		c.dropPeers()

@@ -11,8 +11,8 @@ import (
 // never is a time that does not come.
 const never = math.MaxInt64
 
-// due is when the session has something to do by itself; unix nanoseconds, never for nothing. The read deadline is set
-// to the earliest, at.
+// due is when the session has something to do by itself; on the session's own clock (Session.clock), never for nothing. The read
+// deadline is set to the earliest, at.
 type due struct {
 	at      int64
 	silence int64 // look whether nothing came
@@ -25,11 +25,11 @@ type due struct {
 
 func (s *Session) startTimers() {
 	c := s.client
-	s.due = due{silence: s.now + int64(c.timing.Silent), settle: never, stale: never, eor: never, bulk: never, bad: never}
+	s.due = due{silence: s.clock + int64(c.timing.Silent), settle: never, stale: never, eor: never, bulk: never, bad: never}
 	if len(c.byID) > 0 {
-		s.due.settle = s.now + int64(c.timing.Settle)
-		s.due.stale = s.now + int64(c.timing.DumpGrace)/20
-		c.eachTable(func(_ *peer, t *table) { t.staleLen, t.staleSince = t.rib.StaleLen(), s.now })
+		s.due.settle = s.clock + int64(c.timing.Settle)
+		s.due.stale = s.clock + int64(c.timing.DumpGrace)/20
+		c.eachTable(func(_ *peer, t *table) { t.staleLen, t.staleSince = t.rib.StaleLen(), s.clock })
 	}
 	s.setDue()
 }
@@ -43,23 +43,23 @@ func (s *Session) setDue() {
 func (s *Session) runTimers() {
 	s.flush()
 	d := &s.due
-	if s.now >= d.silence {
+	if s.clock >= d.silence {
 		s.checkSilence()
 	}
-	if s.now >= d.settle {
+	if s.clock >= d.settle {
 		d.settle = never
 		s.dropUnconfirmed()
 	}
-	if s.now >= d.stale {
+	if s.clock >= d.stale {
 		s.checkStale()
 	}
-	if s.now >= d.eor {
+	if s.clock >= d.eor {
 		s.checkEndOfRIB()
 	}
-	if s.now >= d.bulk {
+	if s.clock >= d.bulk {
 		s.flushBulk()
 	}
-	if s.now >= d.bad {
+	if s.clock >= d.bad {
 		s.flushBadLines()
 	}
 	s.setDue()
@@ -68,8 +68,8 @@ func (s *Session) runTimers() {
 // checkSilence reports a silence once; the next message ends it.
 func (s *Session) checkSilence() {
 	c := s.client
-	over := max(c.last, c.since) + int64(c.timing.Silent)
-	if s.now < over {
+	over := s.heard + int64(c.timing.Silent)
+	if s.clock < over {
 		s.silent = false
 		s.due.silence = over
 		return
@@ -80,7 +80,7 @@ func (s *Session) checkSilence() {
 			Time: s.time, Kind: event.Silent, Text: "nothing for " + shortDuration(c.timing.Silent), Console: true, Live: true,
 		})
 	}
-	s.due.silence = s.now + int64(c.timing.Silent)
+	s.due.silence = s.clock + int64(c.timing.Silent)
 }
 
 // shortDuration writes a duration without the units that are zero: 10m, 1h30m.
@@ -125,8 +125,8 @@ func (s *Session) checkStale() {
 			return
 		}
 		if n != t.staleLen {
-			t.staleLen, t.staleSince = n, s.now
-		} else if s.now-t.staleSince >= int64(c.timing.DumpGrace) {
+			t.staleLen, t.staleSince = n, s.clock
+		} else if s.clock-t.staleSince >= int64(c.timing.DumpGrace) {
 			t.rib.SweepStale(s.time)
 			t.staleLen = 0
 			return
@@ -135,7 +135,7 @@ func (s *Session) checkStale() {
 	})
 	s.due.stale = never
 	if left {
-		s.due.stale = s.now + int64(c.timing.DumpGrace)/20
+		s.due.stale = s.clock + int64(c.timing.DumpGrace)/20
 	}
 }
 
@@ -148,8 +148,8 @@ func (s *Session) checkEndOfRIB() {
 		if p.state != PeerUp || p.upSession != s.number || p.eorMissed {
 			continue
 		}
-		if s.now < p.upTime+wait {
-			next = min(next, p.upTime+wait)
+		if s.clock < p.upClock+wait {
+			next = min(next, p.upClock+wait)
 			continue
 		}
 		p.eorMissed = true
