@@ -273,7 +273,7 @@ func (a *Archive) walk(ctx context.Context, which streamOf, subjects []string, f
 	}
 	cons, err := st.OrderedConsumer(ctx, c)
 	if err != nil {
-		return wrap(err)
+		return wrapIn(ctx, err)
 	}
 	defer a.endWalk(ctx, st, cons)
 	if i := cons.CachedInfo(); i != nil && i.NumPending == 0 {

@@ -64,7 +64,7 @@ func (a *Archive) Stats(ctx context.Context) (Stats, error) {
 	for i, st := range []jetstream.Stream{a.store.msgs, a.store.events, a.store.checks} {
 		if infos[i], err = st.Info(ctx); err != nil {
 			a.storeMu.RUnlock()
-			return s, wrap(err)
+			return s, wrapIn(ctx, err)
 		}
 	}
 	a.storeMu.RUnlock()
@@ -77,6 +77,9 @@ func (a *Archive) Stats(ctx context.Context) (Stats, error) {
 	s.Replicas, s.Current = infos[0].Config.Replicas, 1
 	if c := infos[0].Cluster; c != nil {
 		s.Cluster, s.Leader = c.Name, c.Leader
+		if c.Leader == "" {
+			s.Current = 0 // they are choosing one
+		}
 		for _, r := range c.Replicas {
 			if r.Current && !r.Offline {
 				s.Current++

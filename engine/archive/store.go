@@ -52,6 +52,8 @@ var (
 	ErrStation = errors.New("the archive of another station")
 	ErrInUse   = errors.New("the archive is in use by another process")
 	ErrAway    = errors.New("no connection to the NATS cluster")
+	// ErrNoAnswer is what there is while a cluster has too few servers, or they are choosing a leader.
+	ErrNoAnswer = errors.New("JetStream does not answer")
 	// ErrUnstored is the answer to a question about a time of which messages wait, while storing fails.
 	ErrUnstored = errors.New("archive: storing fails, and what came up to that time is not all stored yet (show log says why)")
 	ErrOwner    = errors.New("the archive belongs to another state folder, with other client IDs (bring that folder, take another name, or remove the stream)")
@@ -63,6 +65,14 @@ func wrap(err error) error {
 		err = ErrAway
 	}
 	return fmt.Errorf("archive: %w", err)
+}
+
+// wrapIn is wrap where a request took longer than JetStream is given, and not than ctx allows.
+func wrapIn(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = ErrNoAnswer
+	}
+	return wrap(err)
 }
 
 // openStore opens the folder, if it is one, and connects.
