@@ -234,7 +234,8 @@ func BenchmarkFind(b *testing.B) {
 }
 
 // day makes the archive of one day of 100 peers, 200 updates a second in all, blocks of a second each.
-func day(b *testing.B) (a *Archive, peers []PeerKey, prefixes [][]byte, begin time.Time) {
+// One prefix, hot, flaps all the time.
+func day(b *testing.B) (a *Archive, peers []PeerKey, prefixes [][]byte, hot []byte, begin time.Time) {
 	messages, _ := synthetic2(rand.New(rand.NewPCG(1, 1)), 100, 200_000, 2000, 400_000)
 	a = open(b, Options{})
 	p := a.Client(1)
@@ -264,8 +265,15 @@ func day(b *testing.B) (a *Archive, peers []PeerKey, prefixes [][]byte, begin ti
 		}
 	}
 	updates := messages[len(messages)-390_000:]
+	flapping := bmptest.NewPeer("10.0.0.7", 65007)
+	var flaps bmptest.Session
+	for i := range 2 {
+		flaps.Monitor(flapping, bmp.AdjInPre, bmptest.Update{ASPath: []uint32{65007, uint32(i + 1)}, Announce: bmptest.Prefixes("192.0.2.0/24")}.Bytes())
+	}
+	hot = bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix("192.0.2.0/24"))
 	k := 0
-	for range 86_400 {
+	for i := range 86_400 {
+		put(flaps.Messages()[i%2])
 		for range 200 {
 			put(updates[k%len(updates)])
 			k++
@@ -276,13 +284,13 @@ func day(b *testing.B) (a *Archive, peers []PeerKey, prefixes [][]byte, begin ti
 		p.mu.Unlock()
 	}
 	syncArchive(b, a, 1)
-	return a, peers, prefixes, begin
+	return a, peers, prefixes, hot, begin
 }
 
 // BenchmarkDay asks about random times of a day.
 func BenchmarkDay(b *testing.B) {
 	start := cpu()
-	a, peers, prefixes, begin := day(b)
+	a, peers, prefixes, hot, begin := day(b)
 	st, _ := a.Stats(bg)
 	b.Logf("made with %s CPU: %d blocks, %d MiB raw, ratio %.2f packed, %.2f on disk, index %d MiB", (cpu() - start).Round(time.Second), st.Blocks, st.Raw>>20,
 		st.Ratio(), float64(st.Raw)/float64(st.Bytes+st.Index), st.Index>>20)
@@ -294,6 +302,19 @@ func BenchmarkDay(b *testing.B) {
 		for b.Loop() {
 			t := time.Now()
 			h, err := a.At(bg, 1, Want{Keys: []RouteKey{{bgp.IPv4Unicast, prefixes[rng.IntN(len(prefixes))]}}}, random())
+			if err != nil || len(h.Routes) == 0 || h.Incomplete {
+				b.Fatal(len(h.Routes), h.Incomplete, err)
+			}
+			times = append(times, time.Since(t))
+		}
+		slices.Sort(times)
+		b.ReportMetric(float64(times[len(times)/2].Milliseconds()), "median-ms")
+	})
+	b.Run("hot-prefix", func(b *testing.B) {
+		var times []time.Duration
+		for b.Loop() {
+			t := time.Now()
+			h, err := a.At(bg, 1, Want{Keys: []RouteKey{{bgp.IPv4Unicast, hot}}}, random())
 			if err != nil || len(h.Routes) == 0 || h.Incomplete {
 				b.Fatal(len(h.Routes), h.Incomplete, err)
 			}

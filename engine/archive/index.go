@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -460,28 +461,35 @@ func (c *catalog) between(ctx context.Context, client uint32, from, to int64) (f
 }
 
 // fetch calls f with the records of blocks, which are in the order of the stream. Blocks that are no longer kept are left
-// out.
+// out. Some blocks are decoded ahead.
 func (a *Archive) fetch(ctx context.Context, client uint32, infos []*info, f func(*record, *info) error) (w Walked, err error) {
-	r, err := a.newReader()
-	if err != nil {
-		return w, err
-	}
-	defer r.close()
-	one := func(i *info, data []byte, at time.Time) error {
+	w.Blocks = uint64(len(infos))
+	ahead, err := a.newAhead(min(maxAhead, runtime.GOMAXPROCS(0), len(infos)), func(b *aheadBlock) error {
 		w.Decoded++
-		err := r.records(data, func(rec *record) error { return f(rec, i) })
+		err := b.each(f)
 		var bad *blockError
 		if errors.As(err, &bad) {
-			w.corrupt(Corrupt{"BMP_" + a.store.token, i.seq, client, at, bad.err})
+			w.corrupt(Corrupt{"BMP_" + a.store.token, b.info.seq, client, b.at, bad.err})
 			return nil
 		}
 		return err
+	})
+	if err != nil {
+		return w, err
 	}
-	w.Blocks = uint64(len(infos))
+	defer ahead.close()
+	if err := a.fetchRaw(ctx, client, infos, &w, ahead.add); err != nil {
+		return w, err
+	}
+	return w, ahead.drain(0)
+}
+
+// fetchRaw calls f with the payloads of blocks.
+func (a *Archive) fetchRaw(ctx context.Context, client uint32, infos []*info, w *Walked, f func(i *info, data []byte, at time.Time) error) error {
 	// Many that lie near each other are sent in one go; few are asked for one by one.
 	if n := len(infos); n > 64 && (infos[n-1].seq-infos[0].seq)/uint64(n) < 16 {
 		k := 0
-		err := a.walk(ctx, messageStream, []string{a.store.subject("msg", client)}, walkFrom{seq: infos[0].seq}, false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		return a.walk(ctx, messageStream, []string{a.store.subject("msg", client)}, walkFrom{seq: infos[0].seq}, false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 			for k < n && infos[k].seq < meta.Sequence.Stream {
 				k++
 			}
@@ -492,9 +500,8 @@ func (a *Archive) fetch(ctx context.Context, client uint32, infos []*info, f fun
 				return nil
 			}
 			k++
-			return one(infos[k-1], m.Data(), meta.Timestamp)
+			return f(infos[k-1], m.Data(), meta.Timestamp)
 		})
-		return w, err
 	}
 	for _, i := range infos {
 		a.storeMu.RLock()
@@ -505,14 +512,14 @@ func (a *Archive) fetch(ctx context.Context, client uint32, infos []*info, f fun
 		}
 		if err != nil {
 			if ctx.Err() != nil {
-				return w, ctx.Err()
+				return ctx.Err()
 			}
 			w.corrupt(Corrupt{"BMP_" + a.store.token, i.seq, client, time.Time{}, err})
 			continue
 		}
-		if err := one(i, m.Data, m.Time); err != nil {
-			return w, err
+		if err := f(i, m.Data, m.Time); err != nil {
+			return err
 		}
 	}
-	return w, nil
+	return nil
 }

@@ -17,6 +17,7 @@ type plan struct {
 	blocks     []*info
 	parts      []*tablePart // checkpoints it starts from
 	incomplete bool
+	pruned     bool   // blocks without the wanted keys are left out
 	recoded    bool   // some of what was read otherwise when it came may be in blocks whose filters do not tell
 	cut        uint64 // the block in which the time asked for lies: of blocks before it, everything came before
 	begin      int64  // arrival of the oldest record that it goes back to
@@ -41,7 +42,8 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	for _, k := range want.Keys {
 		keys = append(keys, keyHash(k.Family, k.Key))
 	}
-	prune = prune && len(keys) > 0 || want.noRoutes
+	p.pruned = prune && len(keys) > 0
+	prune = p.pruned || want.noRoutes
 	var peers []uint16
 	for _, k := range want.Peers {
 		peers = append(peers, k.hash())
@@ -155,6 +157,9 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 		r := &replayer{
 			a: a, want: &want, at: at.UnixNano(), grace: int64(a.o.Grace), peers: make(map[PeerKey]*replayPeer), after: make(map[int64]int64), overrides: overrides, gone: make(map[PeerKey]HeldPeer),
 			plan: &p, settled: pass >= maxPasses-1,
+		}
+		if p.pruned {
+			r.needles = needlesOf(want.Keys)
 		}
 		for _, k := range want.Keys {
 			if r.keys == nil {

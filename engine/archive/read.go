@@ -64,7 +64,7 @@ func (w *Walked) corrupt(c Corrupt) {
 var ErrStop = errors.New("stop")
 
 // Messages calls f with the records that q selects, in the order of arrival. It holds one block and what the server sends
-// ahead, at most a few MiB.
+// ahead, some MiB.
 func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*Message) error) (w Walked, err error) {
 	m := matcher{q: &q}
 	m.prepare()
@@ -258,6 +258,9 @@ type walkFrom struct {
 // slack is how much earlier than asked for a walk by time begins, as times are taken before things are stored.
 const slack = 2 * time.Second
 
+// walkAhead is how many messages the server sends ahead.
+const walkAhead = 256
+
 // walk calls f with the messages of a stream that were stored when it began, in their order.
 func (a *Archive) walk(ctx context.Context, which streamOf, subjects []string, from walkFrom, headers bool, f func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
 	a.storeMu.RLock()
@@ -279,7 +282,8 @@ func (a *Archive) walk(ctx context.Context, which streamOf, subjects []string, f
 	if i := cons.CachedInfo(); i != nil && i.NumPending == 0 {
 		return nil
 	}
-	iter, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(500, 4<<20))
+	// Without a limit of bytes, whose notes come on top of the messages and do not fit where those are queued.
+	iter, err := cons.Messages(jetstream.PullMaxMessages(walkAhead))
 	if err != nil {
 		return wrap(err)
 	}

@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"maps"
 	"slices"
 	"time"
@@ -34,6 +35,9 @@ type replayer struct {
 	plan      *plan
 	count     int // routes held
 	history   *history
+
+	needles [][]byte // what a message about the wanted keys has in it; nil: all are looked at
+	recent  [128]nearPeer
 
 	parser   bmp.Parser
 	update   bgp.Update
@@ -208,19 +212,16 @@ func (r *replayer) apply(rec *record, i *info) error {
 		r.down = rec.arrival
 		return nil
 	}
-	var h bmp.PerPeerHeader
-	if !peerHeader(rec.raw, &h) {
+	head := perPeer(rec.raw)
+	if head == nil || r.skips(rec.raw) {
 		return nil
 	}
-	pk := PeerKeyOf(&h)
-	if r.only != nil && !r.only[pk] {
-		return nil
+	near := r.near(rec.raw, head)
+	if near.p == nil {
+		return nil // of a peer that is not wanted
 	}
-	p := r.peers[pk]
-	if p == nil {
-		p = &replayPeer{as: h.AS, bgpid: h.BGPID, tables: make(map[tableKey]*replayTable)}
-		r.peers[pk] = p
-	}
+	h, pk, p := near.header, near.key, near.p
+	h.Sec, h.Micro = binary.BigEndian.Uint32(head[34:]), binary.BigEndian.Uint32(head[38:])
 	if rec.arrival <= p.until {
 		return nil
 	}
@@ -261,6 +262,76 @@ func (r *replayer) apply(rec *record, i *info) error {
 	return nil
 }
 
+// nearPeer is a per-peer header met lately, without its times, with what it means.
+type nearPeer struct {
+	head   [34]byte
+	header bmp.PerPeerHeader
+	key    PeerKey
+	p      *replayPeer // nil: not wanted
+	known  bool
+}
+
+// near finds the peer of a header: messages of few peers come in turns, and to read each header anew, and to find its peer,
+// costs as much as all the rest.
+func (r *replayer) near(raw, head []byte) *nearPeer {
+	n := &r.recent[(head[29]^head[33]^head[25]^head[9])%byte(len(r.recent))]
+	if n.known && n.head == [34]byte(head) {
+		return n
+	}
+	*n = nearPeer{head: [34]byte(head), known: true}
+	peerHeader(raw, &n.header)
+	n.key = PeerKeyOf(&n.header)
+	if r.only != nil && !r.only[n.key] {
+		return n
+	}
+	if n.p = r.peers[n.key]; n.p == nil {
+		n.p = &replayPeer{as: n.header.AS, bgpid: n.header.BGPID, tables: make(map[tableKey]*replayTable)}
+		r.peers[n.key] = n.p
+	}
+	return n
+}
+
+// shortUpdate is longer than any Route Monitoring that is an End-of-RIB.
+const shortUpdate = bmp.HeaderLen + bmp.PerPeerHeaderLen + 48
+
+// skips says that a message is Route Monitoring about other keys than those wanted. As blocks without these are not read, nor
+// need it be.
+func (r *replayer) skips(raw []byte) bool {
+	if len(r.needles) == 0 || len(raw) <= shortUpdate || raw[0] != 3 || bmp.MessageType(raw[5]) != bmp.RouteMonitoringType {
+		return false
+	}
+	for _, n := range r.needles {
+		if bytes.Contains(raw[bmp.HeaderLen+bmp.PerPeerHeaderLen:], n) {
+			return false
+		}
+	}
+	return true
+}
+
+// maxNeedles is up to how many keys a message is searched for before it is parsed.
+const maxNeedles = 4
+
+// needlesOf are bytes that a message about any of the keys has; nil where there are none.
+func needlesOf(keys []RouteKey) (list [][]byte) {
+	if len(keys) > maxNeedles {
+		return nil
+	}
+	for _, k := range keys {
+		n := k.Key
+		if !k.Family.IsPrefix() || len(n) < 3 {
+			return nil
+		}
+		if n[0]%8 != 0 {
+			n = n[:len(n)-1] // what stands behind the prefix in its last octet is anything
+		}
+		if k.Family.HasRD() || k.Family.SAFI != 1 && k.Family.SAFI != 2 {
+			n = n[1:] // on the wire the length counts the labels
+		}
+		list = append(list, n)
+	}
+	return list
+}
+
 // spoken marks a peer that the session speaks of without having announced it.
 func (r *replayer) spoken(p *replayPeer) {
 	if p.state == peerUp && p.upGen == r.gen || p.session == r.gen {
@@ -293,6 +364,7 @@ func (r *replayer) anew(t int64) {
 		r.gone[pk] = p.described(pk)
 	})
 	clear(r.peers)
+	r.recent = [len(r.recent)]nearPeer{}
 	if r.down == 0 {
 		r.down = r.now
 	}

@@ -552,7 +552,7 @@ func recorded(t *testing.T) map[string][]said {
 	if len(files) == 0 {
 		t.Fatal("no streams in ", dir)
 	}
-	most := 128 << 10 // bytes of each
+	most := 32 << 10 // bytes of each
 	if testing.Short() {
 		most /= 8
 	}
