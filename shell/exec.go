@@ -148,6 +148,9 @@ func (s *Shell) run(ctx context.Context, l *link, p *plan, row func(control.Line
 		if r.Nothing {
 			return went(control.CodeNothing, "0 rows")
 		}
+		if r.Rows == 0 {
+			return went(control.CodeDone, "") // most of them answer nothing
+		}
 		return went(control.CodeDone, plural(int(r.Rows), "row"))
 	case c.Local:
 		return failed(control.CodeForbidden, "'%s' works only in the shell (bmp shell)", strings.Join(p.match.Words, " "))
@@ -269,7 +272,11 @@ func (s *Shell) command(ctx context.Context, line string) {
 	}
 	s.verdict(v, line, p.aliased)
 	if s.settings().timing {
-		s.note("%s, %v", v.Text, time.Since(began).Round(10*time.Microsecond))
+		took := time.Since(began).Round(10 * time.Microsecond).String()
+		if v.Text != "" {
+			took = v.Text + ", " + took
+		}
+		s.note("%s", took)
 	}
 	if l != nil && !l.again && s.lostForGood() == nil && v.Code == codeNoStation {
 		// The end of the connection is known here before its reader tells.

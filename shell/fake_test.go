@@ -46,6 +46,8 @@ type fakeStation struct {
 	label  string
 	tree   *grammar.Tree
 	delay  atomic.Int64 // of everything it hears, in nanoseconds
+	hears  chan struct{}
+	hear   func() // ends `deaf`
 	server *control.Server
 
 	mu    sync.Mutex
@@ -58,7 +60,8 @@ type fakeStation struct {
 var fakePeers = [][2]string{{"10.0.0.1", "AS65001 up 3d04h"}, {"10.0.0.2", "AS65002 down hold timer expired"}, {"10.0.1.1", "AS65003 up"}}
 
 func newStation(t *testing.T, role control.Role) *fakeStation {
-	f := &fakeStation{t: t, path: filepath.Join(t.TempDir(), "s"), role: role, label: "1111", seen: make(chan string, 1000)}
+	f := &fakeStation{t: t, path: filepath.Join(t.TempDir(), "s"), role: role, label: "1111", seen: make(chan string, 1000), hears: make(chan struct{})}
+	f.hear = sync.OnceFunc(func() { close(f.hears) })
 	f.tree = grammar.Must(grammar.New([]grammar.Command{
 		{ID: "show clients", Pattern: "show clients", Help: "all clients", Columns: []string{"ID", "Name"}, Examples: []string{"show clients | count"}},
 		{ID: "show client", Pattern: "show client CLIENT", Help: "one client"},
@@ -67,7 +70,7 @@ func newStation(t *testing.T, role control.Role) *fakeStation {
 		{ID: "show bgp", Pattern: "show bgp {as-path ASPATH|limit N}", Help: "routes"},
 		{ID: "rows", Pattern: "rows N", Help: "so many rows"},
 		{ID: "block", Pattern: "block", Help: "until cancelled"},
-		{ID: "deaf", Pattern: "deaf", Help: "for a second, whatever comes"},
+		{ID: "deaf", Pattern: "deaf", Help: "until it hears, whatever comes"},
 		{ID: "die", Pattern: "die", Help: "in the middle of a reply"},
 		{ID: "clear client", Pattern: "clear client CLIENT", Role: grammar.Admin, Help: "end a session"},
 		{ID: "md5", Pattern: "md5 SECRET", Role: grammar.Admin, Help: "a key"},
@@ -80,7 +83,7 @@ func newStation(t *testing.T, role control.Role) *fakeStation {
 		Monitor:   func(ctx context.Context, e *control.Emit) { e.Text("[05:11:33.471] a console line"); <-ctx.Done() },
 	})
 	f.start()
-	t.Cleanup(func() { f.end() })
+	t.Cleanup(func() { f.hear(); f.end() })
 	return f
 }
 
@@ -211,7 +214,7 @@ func (f *fakeStation) Execute(ctx context.Context, q *control.Request, r *contro
 		<-ctx.Done()
 		return ctx.Err()
 	case "deaf":
-		time.Sleep(time.Second)
+		<-f.hears
 	case "die":
 		r.Line("the first row")
 		r.Flush()
@@ -251,7 +254,7 @@ func (f *fakeStation) Execute(ctx context.Context, q *control.Request, r *contro
 // waits until a command has come to the station.
 func (f *fakeStation) came(line string) {
 	f.t.Helper()
-	end := time.After(10 * time.Second)
+	end := time.After(time.Minute)
 	for {
 		select {
 		case l := <-f.seen:

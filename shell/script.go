@@ -267,6 +267,12 @@ func (s *Shell) typed(ctx context.Context, line string) {
 			s.status = s.scriptError(err)
 			return
 		}
+		select {
+		case <-s.ed().Interrupts(): // Ctrl-C right behind Enter
+			s.status = control.ExitStatus(control.CodeCancelled)
+			return
+		default:
+		}
 		more, rerr := s.ed().ReadLine(ctx, "> ")
 		switch {
 		case errors.Is(rerr, edit.ErrInterrupt):

@@ -232,6 +232,7 @@ func TestLinesTyped(t *testing.T) {
 		{"timing and timestamp", func(t *testing.T, f *fakeStation, c *edittest.Child) {
 			c.Type("terminal timing on\rrows 2\r")
 			c.Until("how long it took", func(text string) bool { return strings.Contains(text, "row 2\n2 rows, ") })
+			c.Until("nothing of rows where there are none", func(text string) bool { return !strings.Contains(text, "0 rows") })
 			c.Type("terminal timing off\rterminal timestamp on\rrows 1\r")
 			c.Until("when it ran", func(text string) bool {
 				return strings.Contains(text, fmt.Sprintf("[%d-", time.Now().Year())) && strings.HasSuffix(text, "row 1\nbmp#")
@@ -371,12 +372,9 @@ func TestCommandsRunning(t *testing.T) {
 		{"Ctrl-C gives the prompt back though the station does not hear", func(t *testing.T, f *fakeStation, c *edittest.Child) {
 			c.Type("deaf\r")
 			f.came("deaf")
-			began := time.Now()
 			c.Type("\x03")
 			c.Ends("% Cancelled\nbmp#")
-			if d := time.Since(began); d > 700*time.Millisecond {
-				t.Errorf("the prompt came after %v", d)
-			}
+			f.hear()
 			c.Type("show clients\r")
 			c.Ends(" 2  edge2\nbmp#")
 		}},
@@ -384,14 +382,15 @@ func TestCommandsRunning(t *testing.T) {
 			c.Type("deaf\r")
 			f.came("deaf")
 			c.Type("rows 1\r")
+			f.hear()
 			c.Ends("row 1\nbmp#")
 		}},
 		{"resize during output", func(t *testing.T, f *fakeStation, c *edittest.Child) {
-			c.Type("rows 200000 | no-more\r")
+			c.Type("rows 20000 | no-more\r")
 			c.Holds("row 1")
 			c.Resize(40, 10)
 			c.Resize(100, 30)
-			c.Ends("row 200000\nbmp#")
+			c.Ends("row 20000\nbmp#")
 			c.Type("show cl?")
 			c.Ends("bmp# show cl?\n  client   one client\n  clients  all clients\nbmp# show cl")
 		}},

@@ -79,10 +79,7 @@ func (k *keys) add(rs []rune) {
 	for _, r := range rs {
 		if r == 3 && !k.wanted {
 			k.typed = k.typed[:0] // as a terminal does: what was typed ahead is dropped
-			select {
-			case k.breaks <- struct{}{}:
-			default:
-			}
+			k.interrupt()
 			continue
 		}
 		if r == 3 {
@@ -182,10 +179,28 @@ func (k *keys) start() {
 	k.ready.Broadcast()
 }
 
-func (k *keys) stop() {
+// stop ends the reading; entered says that it ended with a line. A Ctrl-C that
+// came behind Enter is then for the command, though a line was still wanted
+// when it was typed.
+func (k *keys) stop(entered bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.wanted, k.reading, k.held, k.injected = false, false, false, nil
+	for i := len(k.typed) - 1; entered && i >= 0; i-- {
+		if k.typed[i] == 3 {
+			k.typed = k.typed[i+1:]
+			k.interrupt()
+			return
+		}
+	}
+}
+
+// interrupt tells of a Ctrl-C, unless one waits already. The lock is held.
+func (k *keys) interrupt() {
+	select {
+	case k.breaks <- struct{}{}:
+	default:
+	}
 }
 
 // release goes on after a key that might have ended the line and did not.

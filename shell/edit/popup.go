@@ -174,7 +174,7 @@ func (e *Popup) ReadLine(ctx context.Context, p string) (string, error) {
 	stop := context.AfterFunc(ctx, func() { e.keys.inject(runeAbort) })
 	defer stop()
 	line := e.lib.Input()
-	e.keys.stop()
+	e.keys.stop(e.end == nil)
 	e.out.writeLines(e.events.take())
 	switch {
 	case e.end != nil:

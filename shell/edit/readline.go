@@ -193,7 +193,7 @@ func (e *Readline) ReadLine(ctx context.Context, prompt string) (string, error) 
 	if ctx.Err() != nil && err != nil && err != io.EOF {
 		e.eraseRead(prompt, line) // the next read shows the line again, perhaps behind another prompt
 	}
-	e.keys.stop()
+	e.keys.stop(err == nil)
 	e.out.writeLines(e.events.take())
 	if err == io.EOF {
 		e.heardEnd()

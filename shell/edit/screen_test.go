@@ -74,7 +74,7 @@ func (r *reader) got(want string, wantErr error) {
 		if l.text != want || l.err != wantErr {
 			r.s.T.Errorf("line %q, %v; want %q, %v", l.text, l.err, want, wantErr)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		text, x, y := r.s.Text()
 		r.s.T.Fatalf("no line; want %q\nscreen (cursor %d,%d):\n%s", want, x, y, text)
 	}

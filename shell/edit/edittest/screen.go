@@ -21,7 +21,7 @@ import (
 )
 
 // limit is how long a test waits for what must come.
-const limit = 20 * time.Second
+const limit = time.Minute
 
 // Screen is a terminal in memory. Its methods are for the test's goroutine, but
 // for Write, Size and Text.
