@@ -8,7 +8,7 @@ import (
 )
 
 // Sizes of the buffers of open blocks. A client that says little keeps the smallest; idle ones keep none.
-var bufferSizes = [...]int{4 << 10, 32 << 10, blockBytes}
+var bufferSizes = [...]int{1 << 10, 8 << 10, 64 << 10, blockBytes}
 
 // Appender takes the messages of one client. Its methods may be called by any goroutine, and never wait for the disk.
 //
@@ -24,7 +24,7 @@ type Appender struct {
 	last    int64     // arrival of the record before
 	back    bool      // the clock was set back before the open block
 	number  uint64    // of the open block, or the next one
-	sealed  []sealed
+	sealed  []*sealed
 	busy    bool  // a worker has the client, or it waits for one
 	gap     Gap   // since the last block was begun; Messages is 0: none
 	gapTold bool  // Archive.gapped has the client
@@ -43,6 +43,14 @@ type sealed struct {
 	full   bool // it was ended because it was full
 	gap    *Gap
 	opened time.Time
+	at     time.Time // when it was sealed
+	run    int64     // of an earlier run; 0: of this one
+
+	// With Appender.mu held.
+	place    int  // of the spill's file that has it; 0: none
+	spilling bool // it is being written there, and its buffer must stay
+	stored   bool // or given up
+	left     bool // it was not stored, and the next run finds it
 }
 
 // Append keeps a copy of a message. It never blocks; a message for which there is no room becomes part of a Gap, and
@@ -179,7 +187,7 @@ func (p *Appender) seal() {
 	if p.buf == nil && p.before == nil {
 		return
 	}
-	p.sealed = append(p.sealed, sealed{buf: p.buf, count: p.count, number: p.number, back: p.back, gap: p.before, opened: p.opened})
+	p.sealed = append(p.sealed, &sealed{buf: p.buf, count: p.count, number: p.number, back: p.back, gap: p.before, opened: p.opened, at: time.Now()})
 	p.buf, p.count, p.before, p.back = nil, 0, nil, false
 	p.a.sealedCount.Add(1)
 	if !p.busy {

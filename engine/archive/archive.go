@@ -42,13 +42,15 @@ type Archive struct {
 	work      sync.Cond // ready has something, or closing
 	appenders map[uint32]*Appender
 	ready     []*Appender
-	open      []openBlock        // in the order in which they were begun
-	gapped    map[*Appender]bool // that the gap is open was told
+	busy      map[*Appender]struct{} // that have something sealed
+	open      []openBlock            // in the order in which they were begun
+	gapped    map[*Appender]bool     // that the gap is open was told
 	closing   bool
 
 	events      chan eventMessage
 	eventsLost  atomic.Uint64
 	catalog     catalog
+	spill       *spill
 	stop        chan struct{} // closed: what is not stored is given up
 	flushing    chan struct{}
 	done        sync.WaitGroup // workers and events
@@ -75,7 +77,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 		return nil, err
 	}
 	a := &Archive{
-		o: o, run: o.now().UnixNano(), appenders: make(map[uint32]*Appender), gapped: make(map[*Appender]bool),
+		o: o, run: o.now().UnixNano(), appenders: make(map[uint32]*Appender), gapped: make(map[*Appender]bool), busy: make(map[*Appender]struct{}),
 		events: make(chan eventMessage, 4096), stop: make(chan struct{}), flushing: make(chan struct{}), flusherDone: make(chan struct{}),
 	}
 	a.work.L = &a.mu
@@ -96,6 +98,11 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 		a.free[i] = make(chan []byte, 64)
 	}
 	if a.store, err = openStore(ctx, &a.o); err != nil {
+		return nil, err
+	}
+	a.spill = &spill{a: a, stop: make(chan struct{}), done: make(chan struct{})}
+	if err := a.spill.open(); err != nil {
+		a.store.close()
 		return nil, err
 	}
 	for range workers {
@@ -147,6 +154,7 @@ func (a *Archive) Close(ctx context.Context) error {
 	if err == nil {
 		err = a.catalog.flush(ctx)
 	}
+	a.spill.close()
 	a.storeMu.Lock()
 	a.store.close()
 	a.storeMu.Unlock()
@@ -213,6 +221,7 @@ func (a *Archive) gapBegins(p *Appender) {
 func (a *Archive) push(p *Appender) {
 	a.mu.Lock()
 	a.ready = append(a.ready, p)
+	a.busy[p] = struct{}{}
 	a.mu.Unlock()
 	a.work.Signal()
 }
@@ -305,15 +314,20 @@ func (a *Archive) worker() {
 		p.mu.Unlock()
 		payload = a.writeBlock(p, s, payload)
 		p.mu.Lock()
-		p.sealed[0] = sealed{}
+		p.sealed[0] = nil
 		p.sealed = p.sealed[1:]
 		more := len(p.sealed) > 0
 		if !more {
 			p.busy, p.sealed = false, nil
+			a.mu.Lock()
+			delete(a.busy, p)
+			a.mu.Unlock()
 		}
+		s.stored = true
+		spilling := s.spilling
 		p.mu.Unlock()
-		if s.buf != nil {
-			a.recycle(s.buf)
+		if !spilling {
+			a.release(s)
 		}
 		a.mu.Lock() // so that no worker that is about to wait misses that this was the last
 		a.sealedCount.Add(-1)
@@ -326,8 +340,14 @@ func (a *Archive) worker() {
 }
 
 // writeBlock packs a block and stores it, however long that takes. payload is used for it and returned.
-func (a *Archive) writeBlock(p *Appender, s sealed, payload []byte) []byte {
-	i := &info{run: a.run, number: s.number, gap: s.gap}
+func (a *Archive) writeBlock(p *Appender, s *sealed, payload []byte) []byte {
+	i := &info{run: s.of(a), number: s.number, gap: s.gap}
+	if s.run != 0 {
+		if a.isStored(p.id, s) {
+			return payload
+		}
+		i.flags |= flagRecoded // how the peers' UPDATEs were read before it was known to the run that was killed
+	}
 	if s.back {
 		i.flags |= flagBack
 	}
@@ -340,7 +360,7 @@ func (a *Archive) writeBlock(p *Appender, s sealed, payload []byte) []byte {
 	}
 	i.stored = len(payload)
 	m := &nats.Msg{Subject: a.store.subject("msg", p.id), Header: i.header(), Data: payload}
-	id := fmt.Sprintf("%x.%d.%d", a.run, p.id, s.number)
+	id := fmt.Sprintf("%x.%d.%d", i.run, p.id, s.number)
 	seq, err := a.store1(m, id)
 	if err != nil {
 		messages := uint64(0)
@@ -348,6 +368,11 @@ func (a *Archive) writeBlock(p *Appender, s sealed, payload []byte) []byte {
 			messages = uint64(s.count)
 		}
 		p.mu.Lock()
+		if s.place > 0 {
+			s.left = true
+			p.mu.Unlock()
+			return payload
+		}
 		if i.gap != nil {
 			p.lose(i.gap.Messages, i.gap.Bytes, i.gap.From.UnixNano(), i.gap.To.UnixNano())
 		}
@@ -361,6 +386,20 @@ func (a *Archive) writeBlock(p *Appender, s sealed, payload []byte) []byte {
 	a.packedBytes.Add(uint64(i.stored))
 	a.catalog.add(p.id, i)
 	return payload
+}
+
+// isStored says whether a block that an earlier run left was stored by it before it was killed.
+func (a *Archive) isStored(client uint32, s *sealed) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), a.o.server.publishTimeout)
+	defer cancel()
+	a.storeMu.RLock()
+	defer a.storeMu.RUnlock()
+	m, err := a.store.msgs.GetLastMsgForSubject(ctx, a.store.subject("msg", client))
+	if err != nil {
+		return false
+	}
+	i, err := parseInfo(m.Header, m.Sequence, client)
+	return err == nil && i.run == s.run && i.number >= s.number
 }
 
 // store1 stores a message under an ID by which it is not stored twice, and tries until it can or the archive is closed.

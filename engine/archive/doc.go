@@ -30,6 +30,12 @@
 // Messages are ordered by arrival. Their arrival times are the station's clock's, which may be set back: blocks are cut
 // there, and queries by time find both passes of an hour that was passed twice.
 //
+// # What waits
+//
+// Blocks that have to wait for more than a tenth of a second are written, as they are, to files beside the embedded
+// server's (spill.go), which cost nothing while storing keeps up. So a killed process loses the open blocks, a second of
+// messages at most, and not what its queue held; the next run stores what it finds there first.
+//
 // # What cannot be kept
 //
 // The queue is bounded. What does not fit is a Gap: counted with its times, told by Options.OnGap, and written into the

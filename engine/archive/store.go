@@ -172,6 +172,10 @@ func (s *store) connect(ctx context.Context) (err error) {
 		if !s.server.ReadyForConnections(30 * time.Second) {
 			return fmt.Errorf("archive: the embedded server does not start in %s", s.o.Dir)
 		}
+		// To look through what a killed run left takes as long as there is much of it: what follows has its own time.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
 		if !s.server.JetStreamEnabled() {
 			return fmt.Errorf("archive: JetStream cannot use %s", s.o.Dir)
 		}
@@ -386,8 +390,11 @@ func (s *store) close() {
 	}
 }
 
-// free is how much can be stored before the reserve is touched; not known in a cluster.
-func (s *store) free() error {
+// free is an error where the reserve is touched; what is left in a cluster is not known.
+func (s *store) free() error { return s.room(0) }
+
+// room is an error where less than so many bytes are left besides the reserve.
+func (s *store) room(bytes uint64) error {
 	if s.o.Dir == "" {
 		return nil
 	}
@@ -405,7 +412,7 @@ func (s *store) free() error {
 		}
 		left = fs.Bavail * uint64(fs.Bsize)
 	}
-	if left < reserve {
+	if left < reserve+bytes {
 		return fmt.Errorf("archive: disk full: %d MiB free in %s", left>>20, s.o.Dir)
 	}
 	return nil

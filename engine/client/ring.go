@@ -136,7 +136,7 @@ func (r *ring) grow(need int) {
 	r.mu.Lock()
 	size := max(need, r.budget.chunk())
 	if len(r.chunks) < 3 && need <= ringFirst<<(2*len(r.chunks)) {
-		size = min(size, ringFirst<<(2*len(r.chunks))) // 2, 8, 32 KiB, then full chunks
+		size = min(size, ringFirst<<(2*len(r.chunks))) // 1, 4, 16 KiB, then full chunks
 	}
 	for len(r.chunks) > 0 && (r.count-r.chunks[0].count >= ringMessages || int(r.size.Load())+size > ringBytes) {
 		r.dropOldest(true)

@@ -73,7 +73,7 @@ type ReaderOptions struct {
 // larger one from a pool, and gives it back as soon as a read fills it no more. A message longer than the largest gets a
 // buffer that doubles as its bytes come in: a length in a header alone allocates nothing.
 const (
-	smallBuffer  = 4 << 10
+	smallBuffer  = 2 << 10
 	mediumBuffer = 32 << 10
 	largeBuffer  = 256 << 10
 
