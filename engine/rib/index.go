@@ -141,6 +141,9 @@ func (d *dict) sortIDs(ctx context.Context, s *Store, ids []uint32) ([]uint32, e
 
 // sortItems returns items in order; it overwrites what it is given.
 func (d *dict) sortItems(ctx context.Context, s *Store, items []indexItem) ([]indexItem, error) {
+	if d.shape == shapeIPv4 && len(items) > digitLeast {
+		return sortDigits(ctx, items)
+	}
 	compare := func(a, b indexItem) int { return d.compareItems(s, a, b) }
 	for at := 0; at < len(items); at += indexBlock {
 		if err := ctx.Err(); err != nil {
@@ -169,6 +172,36 @@ func (d *dict) sortItems(ctx context.Context, s *Store, items []indexItem) ([]in
 			}
 			copy(spare[at+len(out):], a)
 			copy(spare[at+len(out)+len(a):], b)
+		}
+		items, spare = spare, items
+	}
+	return items, nil
+}
+
+const (
+	digitBits  = 10
+	digitLeast = 256 // fewer items are not worth the tables of counts
+)
+
+// sortDigits sorts items whose first is all of the key, digit by digit from the lowest: several times faster than by
+// comparisons. Items of one number stay in their order, which is that of their tables.
+func sortDigits(ctx context.Context, items []indexItem) ([]indexItem, error) {
+	spare := make([]indexItem, len(items))
+	for shift := 0; shift < tagBits; shift += digitBits {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		var ends [1<<digitBits + 1]int // [d+1] counts digit d, and then is where it goes
+		for i := range items {
+			ends[items[i].first>>shift&(1<<digitBits-1)+1]++
+		}
+		for d := 1; d < len(ends); d++ {
+			ends[d] += ends[d-1]
+		}
+		for _, it := range items {
+			at := &ends[it.first>>shift&(1<<digitBits-1)]
+			spare[*at] = it
+			*at++
 		}
 		items, spare = spare, items
 	}
