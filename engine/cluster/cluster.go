@@ -80,6 +80,8 @@ func Connect(ctx context.Context, o Options) (*Member, error) {
 	if o.Say == nil {
 		o.Say = func(string) {}
 	}
+	ctx, deny := context.WithCancelCause(ctx) // what is not allowed is not answered
+	defer deny(nil)
 	host, _ := os.Hostname()
 	m := &Member{
 		o: o, consoles: make(chan net.Conn), closed: make(chan struct{}), look: make(chan struct{}, 1), requests: make(chan struct{}, maxRequests),
@@ -103,7 +105,12 @@ func Connect(ctx context.Context, o Options) (*Member, error) {
 			o.Say("NATS: connected again, to " + nc.ConnectedUrlRedacted())
 			m.lookAgain()
 		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { o.Say(fmt.Sprintf("NATS: %v", err)) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			o.Say(fmt.Sprintf("NATS: %v", err))
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				deny(err)
+			}
+		}),
 	}, o.NATS...)
 	var err error
 	if m.nc, err = nats.Connect(o.URL, opts...); err != nil {
@@ -122,12 +129,15 @@ func Connect(ctx context.Context, o Options) (*Member, error) {
 
 // claim has the name, or says who has.
 func (m *Member) claim(ctx context.Context) error {
+	denied := ctx
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	subject := carrier.HereSubject(m.o.Station)
 	r, err := m.nc.RequestWithContext(ctx, subject, nil)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
+	case denied.Err() != nil:
+		return fmt.Errorf("NATS cluster: %w", context.Cause(denied))
 	case err == nil:
 		e := &TakenError{Station: m.o.Station}
 		_ = json.Unmarshal(r.Data, &e.Other) // then there is no more to tell
@@ -146,6 +156,9 @@ func (m *Member) claim(ctx context.Context) error {
 	}
 	// Of two that came at the same time the older one stays.
 	others, err := m.others(ctx)
+	if denied.Err() != nil {
+		err = context.Cause(denied)
+	}
 	if err != nil {
 		return fmt.Errorf("NATS cluster: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"bmp/engine/cluster/clustertest"
@@ -372,5 +373,23 @@ func TestName(t *testing.T) {
 	defer s.mu.Unlock()
 	if len(s.said) != 1 || !strings.Contains(s.said[0], "another server named edge runs in the cluster, and both write the same archive: port 1111 on far, pid 7") {
 		t.Errorf("said %q", s.said)
+	}
+}
+
+// A station that may not do what it must is told so at once, and not that its name is taken.
+func TestDenied(t *testing.T) {
+	servers := clustertest.Start(t, 1, func(o *server.Options) {
+		o.Users = []*server.User{{Username: "al", Password: "p", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: []string{"bmp.core.>", "_INBOX.>"}}, Subscribe: &server.SubjectPermission{Allow: []string{">"}},
+		}}}
+	})
+	for name, wrong := range map[string]string{"edge": "bmp.edge.here", "core": ""} {
+		m, err := Connect(bg, Options{URL: servers.URL(), NATS: []nats.Option{nats.UserInfo("al", "p")}, Station: name, Version: "1.0.0"})
+		if err == nil {
+			m.Leave()
+		}
+		if wrong == "" && err != nil || wrong != "" && (err == nil || !strings.Contains(err.Error(), wrong)) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

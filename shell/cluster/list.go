@@ -30,7 +30,15 @@ const (
 // List finds the stations of a cluster, by name: those that answer, and those that only their archive tells of, where the
 // cluster lets that be seen. Two of one name are both in it.
 func List(ctx context.Context, place Place) ([]Found, error) {
-	nc, err := connect(ctx, place)
+	denied := make(chan error, 1)
+	nc, err := connect(ctx, place, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		if strings.Contains(err.Error(), "$SRV.INFO") || strings.Contains(err.Error(), "Subscription") {
+			select {
+			case denied <- err:
+			default:
+			}
+		}
+	}))
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +90,11 @@ func List(ctx context.Context, place Place) ([]Found, error) {
 	}
 	if err := context.Cause(ctx); err != nil && len(list) == 0 && ctx.Err() == context.Canceled {
 		return nil, err
+	}
+	select {
+	case err := <-denied:
+		return nil, err // who may not ask does not know that nobody is there
+	default:
 	}
 	for _, name := range missing {
 		list = append(list, Found{Service: carrier.Service{Station: name}, Away: true})
