@@ -32,6 +32,12 @@
 // router has said it; from then on the bytes. What waits for a collector is bounded, and one that reads too slowly is
 // begun with anew.
 //
+// # Memory
+//
+// The janitor looks at the memory of the process ten times a second, and fifty where there is little left (memory.go). What
+// sessions may read between two looks is bounded by what there is (client.Gate). Near the limit new clients are
+// refused; at the limit all wait while the client that grew most is closed and its routes are swept.
+//
 // # Lock order
 //
 // Whoever holds one of these may take only those below it:

@@ -20,6 +20,9 @@
 // woken by its read deadline: there are no timers beside it. A client that is down has no session; its Expire is
 // called by the station.
 //
+// Before a read a session passes Env.Gate, which is shut while the station has no memory for what would come. What is due goes
+// by a clock of the session that nobody can set (Session.clock); what is shown has the time of day.
+//
 // # Identity
 //
 // A peer is keyed by {peer type, peer distinguisher, peer address}, and for Loc-RIB instance peers the BGP ID too.

@@ -108,6 +108,9 @@ func (d *decodedMessage) routeMonitoring(p *bmp.RouteMonitoring, m *client.Messa
 			name = fmt.Sprintf("tlv type %d", t.Type)
 		}
 		text := "0x" + hex.EncodeToString(t.Value)
+		if n, ok := p.Sequence(); ok && p.Profile.Kind(t) == bmp.SequenceTLV {
+			text = strconv.FormatUint(n, 10)
+		}
 		if p.Profile.Kind(t) == bmp.TableNameTLV {
 			text = t.Text()
 		}
@@ -169,6 +172,7 @@ func (d *decodedMessage) routeMonitoring(p *bmp.RouteMonitoring, m *client.Messa
 			d.add("nlri", err.Error())
 		}
 	}
+	d.aboutRoutes(p, min(nAnnounced+nWithdrawn, maxRoutes))
 	var parts []string
 	if nWithdrawn > 0 {
 		parts = append(parts, "withdraw "+few(withdrawn, nWithdrawn))
@@ -329,6 +333,25 @@ func tlvText(t bmp.TLV) string {
 		}
 	}
 	return oneLine(text)
+}
+
+// aboutRoutes tells what TLVs of BMP version 4 say of the first routes of the message, each with its number.
+func (d *decodedMessage) aboutRoutes(p *bmp.RouteMonitoring, routes int) {
+	if len(p.TLVs) == 0 {
+		return
+	}
+	for n := 1; n <= routes; n++ {
+		if mark, ok := p.Marking(n); ok {
+			text := mark.Status.String()
+			if reason := mark.Reason.String(); reason != "" {
+				text += " (" + reason + ")"
+			}
+			d.add(fmt.Sprintf("route %d path marking", n), text)
+		}
+		for what, at := range p.Timestamps(n) {
+			d.add(fmt.Sprintf("route %d %v time", n, what), at.UTC().Format("2006-01-02T15:04:05.000000Z"))
+		}
+	}
 }
 
 // oneLine makes one line of a text that a router may have written in several.

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -9,6 +10,36 @@ import (
 	"bmp/proto/bmp"
 	"bmp/proto/bmptest"
 )
+
+// What TLVs of BMP version 4 say is in words.
+func TestVersion4TLVs(t *testing.T) {
+	p := bmptest.NewPeer("10.0.0.1", 65001)
+	for _, c := range []struct {
+		profile bmp.Profile
+		tlvs    []bmp.TLV
+		want    []string
+	}{
+		{bmp.ProfileDraft20, []bmp.TLV{
+			{Type: 1, Value: []byte{0, 0, 0, 0, 0, 0, 1, 2}},
+			{Type: 3, Index: 2, Value: []byte{2, 0x5f, 0x5e, 0x10, 0, 0, 0, 0, 0}},
+		}, []string{"258", "route 2 Adj-RIB-In time"}},
+		{bmp.ProfileDeployed, []bmp.TLV{{Type: 5, Value: []byte{0, 0, 0, 2, 0, 6}}}, []string{"route 1 path marking", "best (MED)", "route 2 path marking"}},
+	} {
+		m := bmp.RouteMonitoring{PeerHeader: p.Header, TLVs: c.tlvs,
+			Update: bmptest.Update{ASPath: []uint32{65001}, Announce: bmptest.Prefixes("203.0.113.0/24", "198.51.100.0/24")}.Bytes()}
+		raw, err := m.Append(nil, bmp.Encoding{Version: 4, Profile: c.profile})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := decodeMessage(&client.Message{Raw: raw, Version: 4, Context: bgp.Context{AS4: true}}, 100)
+		text := fmt.Sprint(d.body)
+		for _, want := range c.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%v: no %q in %s", c.profile, want, text)
+			}
+		}
+	}
+}
 
 // Whatever a router sent, its text is one line, and making it panics on nothing.
 func FuzzMessageText(f *testing.F) {

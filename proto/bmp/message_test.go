@@ -415,7 +415,6 @@ func readAccessors(m *RouteMonitoring) {
 	m.Marking(1)
 	m.TableName()
 	m.Sequence()
-	m.ExtendedFlags()
 }
 
 func FuzzParse(f *testing.F) {

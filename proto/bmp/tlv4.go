@@ -32,16 +32,6 @@ func (p Profile) String() string {
 	return fmt.Sprintf("profile %d", uint8(p))
 }
 
-// ParseProfile finds a profile by its String.
-func ParseProfile(s string) (Profile, bool) {
-	for p, name := range profileNames {
-		if name == s {
-			return Profile(p), true
-		}
-	}
-	return 0, false
-}
-
 // Kind is the meaning of a TLV of a version 4 Route Monitoring, whatever its type in the profile.
 type Kind uint8
 
@@ -188,9 +178,9 @@ func isPDU(b []byte) bool {
 // isCapability says that b is one BGP capability: code, length, and as many bytes.
 func isCapability(b []byte) bool { return len(b) >= 2 && int(b[1]) == len(b)-2 }
 
-// Applies says whether a TLV of the message is about the NLRI of a number, counted from 1 in the order of the UPDATE: it
+// applies says whether a TLV of the message is about the NLRI of a number, counted from 1 in the order of the UPDATE: it
 // has that index, index 0, or that of a group with the NLRI in it.
-func (m *RouteMonitoring) Applies(t *TLV, nlri int) bool {
+func (m *RouteMonitoring) applies(t *TLV, nlri int) bool {
 	if t.Index&GroupBit == 0 {
 		return t.Index == 0 || int(t.Index) == nlri
 	}
@@ -256,15 +246,6 @@ func (m *RouteMonitoring) Sequence() (n uint64, ok bool) {
 	return binary.BigEndian.Uint64(t.Value), true
 }
 
-// ExtendedFlags are the flags beyond the Per-Peer Header's, nil if there are none. Their first byte holds V, L, A, O and F
-// from its highest bit on: F has a bit of its own there. The Per-Peer Header's flags are right without them.
-func (m *RouteMonitoring) ExtendedFlags() []byte {
-	if t := m.find(ExtendedFlagsTLV); t != nil {
-		return t.Value
-	}
-	return nil
-}
-
 // TimestampType says which moment a timestamp means: draft-ietf-grow-bmp-tlv-20, Section 5.6.1.1. The editors' copy has no
 // numbers yet.
 type TimestampType uint8
@@ -283,7 +264,7 @@ func (m *RouteMonitoring) Timestamps(nlri int) iter.Seq2[TimestampType, time.Tim
 	return func(yield func(TimestampType, time.Time) bool) {
 		for i := range m.TLVs {
 			t := &m.TLVs[i]
-			if m.Profile.Kind(t) != TimestampTLV || len(t.Value) != 9 || !m.Applies(t, nlri) {
+			if m.Profile.Kind(t) != TimestampTLV || len(t.Value) != 9 || !m.applies(t, nlri) {
 				continue
 			}
 			sec, micro := binary.BigEndian.Uint32(t.Value[1:]), binary.BigEndian.Uint32(t.Value[5:])
@@ -342,7 +323,7 @@ func (m *RouteMonitoring) Marking(nlri int) (mark PathMarking, ok bool) {
 	rank := 0
 	for i := range m.TLVs {
 		t := &m.TLVs[i]
-		if m.Profile.Kind(t) != PathMarkingTLV || len(t.Value) != 4 && len(t.Value) != 6 || !m.Applies(t, nlri) {
+		if m.Profile.Kind(t) != PathMarkingTLV || len(t.Value) != 4 && len(t.Value) != 6 || !m.applies(t, nlri) {
 			continue
 		}
 		r := 1
