@@ -126,6 +126,38 @@ func TestTelnetClient(t *testing.T) {
 	})
 }
 
+// Events come above the line that is being typed, and a debug with filters is
+// counted by itself.
+func TestTelnetFollows(t *testing.T) {
+	r := startStation(t)
+	r.routers(sim.Options{Routers: 1, Peers: 1, Routes: 100, PerUpdate: 1, Changes: -1, Rate: 2})
+	c := r.telnet(t, "127.0.0.1", strconv.Itoa(r.port+1))
+	c.Holds("\n201 bmp")
+	c.Type("terminal interactive\r")
+	c.Ends("200 Interactive\nbmp>")
+	wrote := func(what string) {
+		t.Helper()
+		c.Until(what, func(string) bool { return strings.Contains(c.Written(), what) })
+	}
+	c.Type("debug client 1\r")
+	wrote("Subscribed id=")
+	c.Type("show clients | cou")
+	seen := strings.Count(c.Written(), " peer 10.0.0.1 ")
+	c.Until("an event above the line typed", func(text string) bool {
+		return strings.Count(c.Written(), " peer 10.0.0.1 ") > seen && strings.HasSuffix(text, "\nbmp(1dbg)> show clients | cou")
+	})
+	c.Type("nt\r")
+	wrote("Count: 1\r")
+	c.Type("debug client 1 | first 2 | count\r")
+	wrote("Count: 2\r")
+	c.Until("the prompt", func(text string) bool { return strings.HasSuffix(text, "\nbmp(1dbg)>") })
+	c.Type("undebug all\r")
+	wrote("1 subscription ended")
+	c.Until("the prompt", func(text string) bool { return strings.HasSuffix(text, "\nbmp>") })
+	c.Type("exit\r")
+	c.Exits(0)
+}
+
 func TestNetcat(t *testing.T) {
 	r := startStation(t)
 	nc, err := exec.LookPath("nc")

@@ -35,7 +35,9 @@ type Readline struct {
 	typed    string  // a line given up half typed, for the next ReadLine
 
 	// The library's goroutine tells its listener of the key that ended a line
-	// when ReadLine may have begun the next.
+	// when ReadLine may have begun the next. The library draws with a lock of
+	// its own held, and then takes mu: nothing of the library is called with mu
+	// held.
 	mu     sync.Mutex
 	ctx    context.Context // of the ReadLine that runs
 	prompt string
@@ -231,9 +233,9 @@ func (e *Readline) searchGivenUp() (before string, was bool) {
 }
 
 func (e *Readline) begin(ctx context.Context, prompt, typed string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.ctx, e.prompt, e.line, e.pos, e.ending, e.cut = ctx, prompt, []rune(typed), len([]rune(typed)), false, false
+	e.set(func() {
+		e.ctx, e.prompt, e.line, e.pos, e.ending, e.cut = ctx, prompt, []rune(typed), len([]rune(typed)), false, false
+	})
 	e.lib.SetPrompt(prompt)
 }
 
@@ -380,13 +382,13 @@ type listener struct{ e *Readline }
 // it begins to read, in the goroutine of ReadLine.
 func (l listener) OnChange(line []rune, pos int, key rune) ([]rune, int, bool) {
 	e := l.e
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if key == 0 && line == nil && pos == 0 {
 		e.keys.begin()
-		e.prompting = true
+		e.set(func() { e.prompting = true })
 		return nil, 0, false
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.line, e.pos = append([]rune(nil), line...), pos
 	// The next key is read while this one is dealt with: only the one that
 	// holds may let go.
