@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -135,5 +137,66 @@ func TestArchiveIsOptIn(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "archive")); err == nil {
 		t.Error("there is a folder for it")
+	}
+}
+
+// A disk that is full is the archive's trouble alone: the routes are held, the gap is said and counted, and when there is
+// room again storing goes on by itself.
+func TestArchiveDiskFull(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to mount a tmpfs")
+	}
+	mnt := t.TempDir()
+	if err := syscall.Mount("tmpfs", mnt, "tmpfs", 0, "size=160m"); err != nil {
+		t.Skipf("no tmpfs: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(mnt, syscall.MNT_DETACH) })
+	s := startStation(t, func(o *Options) {
+		o.StateDir, o.Archive = t.TempDir(), &archive.Options{Dir: filepath.Join(mnt, "archive"), QueueBytes: 256 << 10}
+	})
+	r := connect(t, s, "127.0.0.2", "edge1")
+	p := bmptest.NewPeer("10.0.0.1", 65001)
+	r.send(new(bmptest.Session).PeerUp(p))
+	if err := s.Archive().Sync(t.Context(), r.client.ID()); err != nil {
+		t.Fatal(err)
+	}
+	ballast := filepath.Join(mnt, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 130<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	routes := 0
+	for len(lines(s, "are being lost")) == 0 && routes < 60_000 {
+		m := new(bmptest.Session)
+		for range 500 {
+			m.Monitor(p, bmp.AdjInPre, announce(65001, fmt.Sprintf("10.%d.%d.0/24", routes/250, routes%250)))
+			routes++
+		}
+		r.send(m) // waits until they are applied
+	}
+	if n := len(r.routes()); n != routes {
+		t.Errorf("%d routes of %d are held", n, routes)
+	}
+	until(t, "the trouble and the gap are said", func() bool {
+		return len(lines(s, "Archive: storing fails: archive: disk full")) == 1 && len(lines(s, "are being lost")) == 1
+	})
+	st, err := s.Archive().Stats(t.Context())
+	if err != nil || !st.Trouble || st.LostNow == 0 || st.Gaps != 1 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "storing goes on", func() bool {
+		return len(lines(s, "Archive: storing goes on")) == 1 && len(lines(s, "were lost, from ")) == 1
+	})
+	r.send(new(bmptest.Session).Monitor(p, bmp.AdjInPre, announce(65001, "11.0.0.0/8")))
+	types, _ := archived(t, s, r.client.ID())
+	st, err = s.Archive().Stats(t.Context())
+	if err != nil || st.Trouble || st.Lost == 0 || uint64(len(types))+st.Lost != uint64(routes+3) {
+		t.Errorf("%d messages of %d are archived, %+v, %v", len(types), routes+3, st, err)
+	}
+	of, err := s.Archive().ClientStats(t.Context(), r.client.ID())
+	if err != nil || len(of.Gaps) == 0 {
+		t.Errorf("%+v, %v", of, err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -339,4 +340,98 @@ func TestSpill(t *testing.T) {
 		same(t, got, want[c])
 	}
 	eventually(t, "the files are empty", func() bool { return live() == 0 })
+}
+
+// TestDiskReadOnlyAndSlow: a disk that refuses to be written to, and one of 10 MB/s, by way of the store's write (a file
+// system cannot be made read-only under a file that is open for writing, as JetStream's is). Append never waits, what is
+// lost is a gap that is told, and everything else is there in the end.
+func TestDiskReadOnlyAndSlow(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		fail func(bytes int) error // while the disk is not well
+	}{
+		{"read-only", func(int) error { return fmt.Errorf("write blk: %w", syscall.EROFS) }},
+		{"slow", func(bytes int) error { <-time.After(time.Duration(bytes) * time.Second / (10 << 20)); return nil }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var ill atomic.Bool
+			gaps, troubles := make(chan Gap, 1000), make(chan error, 1000)
+			var one sync.Mutex // there is one disk
+			a := open(t, Options{QueueBytes: 2 << 20, OnGap: func(g Gap) { gaps <- g }, OnTrouble: func(err error) { troubles <- err },
+				publish: func(bytes int) error {
+					if !ill.Load() {
+						return nil
+					}
+					one.Lock()
+					defer one.Unlock()
+					return test.fail(bytes)
+				}})
+			p := a.Client(1)
+			var kept [][]byte
+			rng := rand.NewChaCha8([32]byte{1})
+			n, lost := uint64(0), uint64(0)
+			add := func() {
+				m := make([]byte, 2000)
+				rng.Read(m[8:]) // nothing to be packed
+				binary.BigEndian.PutUint64(m, n)
+				n++
+				if p.Append(&Entry{Time: time.Now(), Raw: m}) {
+					kept = append(kept, m)
+				} else {
+					lost++
+				}
+			}
+			for range 500 {
+				add()
+			}
+			syncArchive(t, a, 1)
+			ill.Store(true)
+			begin := time.Now()
+			for range 10_000 { // 20 MB at once: two seconds of the slow disk
+				add()
+			}
+			if took := time.Since(begin); took > 30*time.Second {
+				t.Errorf("Append waited: %s", took)
+			}
+			if lost == 0 {
+				t.Fatal("nothing was lost with a small queue")
+			}
+			select {
+			case g := <-gaps:
+				if g.Client != 1 || g.Messages == 0 {
+					t.Errorf("%+v", g)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("the gap was not told")
+			}
+			if test.name == "read-only" {
+				if err := <-troubles; !errors.Is(err, syscall.EROFS) {
+					t.Errorf("trouble %v", err)
+				}
+			}
+			ill.Store(false)
+			eventually(t, "all is stored", func() bool { return a.used.Load() == 0 })
+			if test.name == "read-only" {
+				if err := <-troubles; err != nil {
+					t.Errorf("trouble %v", err)
+				}
+			}
+			for range 100 {
+				add()
+			}
+			syncArchive(t, a, 1)
+			got, w := all(t, a, 1, Query{})
+			same(t, got, kept)
+			sum := uint64(0)
+			for _, g := range w.Gaps {
+				sum += g.Messages
+			}
+			if sum != lost || len(w.Corrupt) > 0 {
+				t.Errorf("%d lost, %+v", lost, w)
+			}
+			if st, err := a.Stats(bg); err != nil || st.Lost != lost || st.Trouble {
+				t.Errorf("%+v, %v", st, err)
+			}
+		})
+	}
 }

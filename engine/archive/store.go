@@ -408,12 +408,12 @@ func (s *store) room(bytes uint64) error {
 	} else {
 		var fs syscall.Statfs_t
 		if err := syscall.Statfs(s.o.Dir, &fs); err != nil {
-			return fmt.Errorf("archive: %w", err)
+			return err
 		}
 		left = fs.Bavail * uint64(fs.Bsize)
 	}
 	if left < reserve+bytes {
-		return fmt.Errorf("archive: disk full: %d MiB free in %s", left>>20, s.o.Dir)
+		return fmt.Errorf("disk full: %d MiB free in %s", left>>20, s.o.Dir)
 	}
 	return nil
 }
