@@ -53,7 +53,8 @@ func startProgram(t testing.TB, bmp string, options ...string) *running {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
-	cmd := r.command(append([]string{"-s", fmt.Sprintf("127.0.0.1:%d", r.port), "-f"}, options...)...)
+	// A state folder of its own: root's would be that of every station that ever had the port.
+	cmd := r.command(append([]string{"-s", fmt.Sprintf("127.0.0.1:%d", r.port), "-f", "-d", home + "/station"}, options...)...)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
