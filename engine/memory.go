@@ -82,11 +82,17 @@ func (u memoryUse) String() string {
 // store holds free for reuse; and what is resident against all there is, as free memory in small pieces may be of no use to who
 // needs some next.
 func (s *Station) lookAtMemory() memoryUse {
-	resident, heap, limit := s.options.memory(), readHeap().free, s.options.MemoryLimit
-	u := memoryUse{resident: resident, used: max(0, resident-s.store.Stats().FreeBytes-heap), limit: limit}
-	whole := memoryUse{resident: resident, used: max(0, resident-heap), limit: limit + limit/piecesShare, by: "much of it in pieces"}
+	resident, heap, store, limit := s.options.memory(), readHeap(), s.store.Stats(), s.options.MemoryLimit
+	u := memoryUse{resident: resident, used: max(0, resident-store.FreeBytes-heap.free), limit: limit}
+	whole := memoryUse{resident: resident, used: max(0, resident-heap.free), limit: limit + limit/piecesShare, by: "much of it in pieces"}
 	if left, by := s.options.memoryLeft(); left < whole.limit-resident {
 		whole.limit, whole.by = max(1<<20, resident+left), by+" has no more"
+	}
+	// Address space never comes back, but store and heap use what they have again.
+	if left, ok := addressLeft(); ok {
+		if left += max(0, store.Mapped-store.Used) + heap.released; left < u.limit-u.used {
+			u.limit, u.by = max(1<<20, u.used+left), "ulimit has no more"
+		}
 	}
 	if float64(whole.used)/float64(whole.limit) > float64(u.used)/float64(u.limit) {
 		return whole

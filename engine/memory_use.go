@@ -143,7 +143,7 @@ const (
 func reserve(total int64) int64 { return max(leastReserve, min(mostReserve, total/reserveFraction)) }
 
 // memoryLeft is how much more the process could take before it might be killed or refused memory, and what sets that
-// bound: the machine, a cgroup, a resource limit.
+// bound: the machine, or a cgroup.
 func memoryLeft() (left int64, by string) {
 	left = math.MaxInt64
 	take := func(n int64, name string) {
@@ -162,6 +162,12 @@ func memoryLeft() (left int64, by string) {
 			}
 		}
 	}
+	return left, by
+}
+
+// addressLeft is how much more address space the process may take (ulimit -v, -d); not ok where nothing limits it.
+func addressLeft() (left int64, ok bool) {
+	left = math.MaxInt64
 	for _, r := range []struct {
 		resource int
 		line     string
@@ -170,16 +176,17 @@ func memoryLeft() (left int64, by string) {
 		if unix.Getrlimit(r.resource, &limit) != nil || limit.Cur >= math.MaxInt64 {
 			continue
 		}
-		if n, ok := kernelBytes("/proc/self/status", r.line); ok {
-			take(int64(limit.Cur)-n-addressReserve, "ulimit")
+		if n, has := kernelBytes("/proc/self/status", r.line); has {
+			left, ok = min(left, int64(limit.Cur)-n-addressReserve), true
 		}
 	}
-	return left, by
+	return left, ok
 }
 
-// heapState is the Go heap's part: what is resident of the runtime's memory, what of that is free, and what is in use.
+// heapState is the Go heap's part: what is resident of the runtime's memory, what of that is free, what is in use,
+// and what address space it holds beyond.
 type heapState struct {
-	resident, free, live int64
+	resident, free, live, released int64
 }
 
 func readHeap() heapState {
@@ -194,5 +201,5 @@ func readHeap() heapState {
 		}
 		return int64(samples[i].Value.Uint64())
 	}
-	return heapState{resident: n(0) - n(1), free: n(2), live: n(3)}
+	return heapState{resident: n(0) - n(1), free: n(2), live: n(3), released: n(1)}
 }
