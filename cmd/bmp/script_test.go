@@ -55,6 +55,7 @@ const scriptLimit = 20 * time.Second
 //	                                PATH=VALUE, like 0.port=$P1
 //	interrupt N REGEX COMMAND...    run a program, send it SIGINT when what it printed matches;
 //	                                it must exit with status N then
+//	stamp NAME                      $NAME is the time
 //	ended PORT                      wait until no station runs on PORT
 //	nats N                          start a cluster of N NATS servers: $NATS is its --nats, $CLUSTER its target
 //	natskill N                      end the Nth of them, from 0
@@ -69,6 +70,7 @@ func TestScript(t *testing.T) {
 			"errput":    func(ts *testscript.TestScript, neg bool, args []string) { scriptCompare(ts, "stderr", neg, args) },
 			"json":      scriptJSON,
 			"ended":     scriptEnded,
+			"stamp":     scriptStamp,
 			"nats":      scriptNATS,
 			"natskill":  scriptNATSKill,
 			"interrupt": scriptInterrupt,
@@ -132,6 +134,18 @@ func freePorts(base int) (int, error) {
 		}
 	}
 	return 0, errors.New("no two free ports in a row")
+}
+
+// scriptStamp puts the time into a variable. Nothing else happens within the millisecond before and after.
+func scriptStamp(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: stamp NAME")
+	}
+	pause := time.NewTicker(time.Millisecond)
+	defer pause.Stop()
+	<-pause.C
+	ts.Setenv(args[0], time.Now().UTC().Format(time.RFC3339Nano))
+	<-pause.C
 }
 
 // endStations stops what a script left running and waits for it.
