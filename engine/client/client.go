@@ -155,10 +155,10 @@ func (c *Client) Glance() (name string, remote netip.AddrPort, up bool) {
 }
 
 // Turned is when a session of the client began or ended, peers of it were dropped, or it was made, whatever was last: its
-// tables are those that it had since then. resumed says that it had a session before the running one, so that routes may
-// have been stale until they were announced again. It never waits.
-func (c *Client) Turned() (at time.Time, resumed bool) {
-	return time.Unix(0, c.turned.Load()), c.sessions.Load() > 1
+// tables are those that it had since then. sessions is how many it has had since the station started: after the first, routes
+// may have been stale until they were announced again. It never waits.
+func (c *Client) Turned() (at time.Time, sessions uint32) {
+	return time.Unix(0, c.turned.Load()), c.sessions.Load()
 }
 
 // turn notes that a session began or ended, or that peers were dropped.

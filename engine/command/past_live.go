@@ -91,11 +91,12 @@ func (c *call) liveAt(ctx context.Context, q *pastQuery, at time.Time) (rows []s
 		}
 	}
 	for id := range vouched {
-		turned, resumed := asked[id].live.Turned()
-		if resumed && !c.down(id) {
+		turned, sessions := asked[id].live.Turned()
+		if sessions > 1 && !c.down(id) {
 			turned = turned.Add(dumpTime)
 		}
-		if turned.After(at) {
+		// Since when a client is down that has not come since the station started is in the archive.
+		if turned.After(at) || sessions == 0 && q.archive != nil {
 			delete(vouched, id)
 		}
 	}
