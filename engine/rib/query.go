@@ -347,12 +347,19 @@ func (r *query) longest() error {
 		for len(keys) > 0 && !r.enough() {
 			var answered tableSet
 			first := len(r.hits)
+			prefixes := 0
 			for _, id := range r.covering(keys[0]) {
-				if r.probeAll(id, &answered); answered.n == len(r.tables) && answered.n > 0 {
+				before := len(r.hits)
+				if r.probeAll(id, &answered); len(r.hits) > before {
+					prefixes++
+				}
+				if answered.n == len(r.tables) && answered.n > 0 {
 					break
 				}
 			}
-			slices.SortStableFunc(r.hits[first:], func(a, b hit) int { return compareOwners(a.t, b.t) })
+			if prefixes > 1 { // those of one are in order
+				slices.SortStableFunc(r.hits[first:], func(a, b hit) int { return compareOwners(a.t, b.t) })
+			}
 			keys = keys[1:]
 		}
 		return len(keys) == 0
@@ -497,16 +504,19 @@ func (r *query) sort(ids []uint32) ([]uint32, error) {
 type results struct {
 	routes []Route
 	buf    []byte
+	looked byte
 }
 
 // fill copies what hits stand for. The guard is held.
 func (o *results) fill(s *Store, d *dict, hits []hit) {
-	// The first look at each record brings it into the cache; the looks overlap.
-	size := 0
+	// The first look at both ends of each record brings it into the cache; the looks overlap.
+	size := 18 * len(hits)
 	for i := range hits {
-		size += len(s.attrs.arena.record(cellAttr(hits[i].cell)))
+		rec := s.attrs.arena.record(cellAttr(hits[i].cell))
+		if size += len(rec); len(rec) > 0 {
+			o.looked += rec[len(rec)-1]
+		}
 	}
-	size += 18 * len(hits)
 	o.routes = o.routes[:0]
 	if cap(o.buf) < size {
 		o.buf = make([]byte, 0, size)
