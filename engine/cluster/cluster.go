@@ -37,6 +37,7 @@ type Member struct {
 	o    Options
 	self carrier.Service
 	nc   *nats.Conn
+	here *nats.Subscription // the name
 
 	consoles chan net.Conn
 	closed   chan struct{}
@@ -133,7 +134,17 @@ func (m *Member) claim(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	subject := carrier.HereSubject(m.o.Station)
-	r, err := m.nc.RequestWithContext(ctx, subject, nil)
+	// A station that was killed a moment ago may still be known to its server.
+	var r *nats.Msg
+	var err error
+	for range 4 {
+		try, stop := context.WithTimeout(ctx, time.Second)
+		r, err = m.nc.RequestWithContext(try, subject, nil)
+		stop()
+		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) || ctx.Err() != nil {
+			break
+		}
+	}
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 	case denied.Err() != nil:
@@ -151,7 +162,7 @@ func (m *Member) claim(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := m.nc.Subscribe(subject, func(q *nats.Msg) { _ = q.Respond(answer) }); err != nil {
+	if m.here, err = m.nc.Subscribe(subject, func(q *nats.Msg) { _ = q.Respond(answer) }); err != nil {
 		return fmt.Errorf("NATS cluster: %w", err)
 	}
 	// Of two that came at the same time the older one stays.
@@ -307,6 +318,7 @@ func (m *Member) Leave() {
 	case <-finished:
 	case <-late.C:
 	}
+	_ = m.here.Unsubscribe()
 	_ = m.nc.FlushTimeout(time.Second) // a cluster that is away hears nothing
 	m.nc.Close()
 	<-finished // without a connection they end
