@@ -228,10 +228,14 @@ func dial(t *testing.T, nc *nats.Conn, name string) *carrier.Conn {
 		t.Fatal(err)
 	}
 	f := carrier.Frame{Room: carrier.Options{}.Room(), Who: "al@host\x00"}
-	if err := nc.PublishMsg(&nats.Msg{Subject: carrier.ConsoleSubject(name), Reply: inbox, Header: f.Header()}); err != nil {
-		t.Fatal(err)
-	}
-	m := <-first
+	var m *nats.Msg
+	clustertest.Eventually(t, "the station is known to all servers", func() bool {
+		if err := nc.PublishMsg(&nats.Msg{Subject: carrier.ConsoleSubject(name), Reply: inbox, Header: f.Header()}); err != nil {
+			t.Fatal(err)
+		}
+		m = <-first
+		return m.Header.Get("Status") != noResponders
+	})
 	f, err = carrier.ParseFrame(m.Header, m.Data)
 	if err != nil {
 		t.Fatal(err)
