@@ -83,6 +83,11 @@ func showArchive(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	// First, as it looks at the blocks that a killed run left, which Stats leaves out otherwise.
+	each, err := a.EachClient(ctx)
+	if err != nil {
+		return err
+	}
 	st, err := a.Stats(ctx)
 	if err != nil {
 		return err
@@ -115,10 +120,6 @@ func showArchive(ctx context.Context, c *call) error {
 		lost += ", " + formatCount(st.EventsLost, 1) + " events of this run"
 	}
 	rows := []string{fmt.Sprintf("  %6s  %-20s  %-23s  %9s  %9s  %9s", "Client", "Name", "Since", "Records", "Data", "Packed")}
-	each, err := a.EachClient(ctx)
-	if err != nil {
-		return err
-	}
 	ids := slices.Sorted(maps.Keys(each))
 	for _, id := range ids {
 		s := each[id]
