@@ -7,7 +7,8 @@
 //	                                                                 bmp.STATION.checkpoint.CLIENT   stream BMP_STATION_CHECKPOINT
 //
 //	Messages, Events, Sessions, Stats      walk the blocks of a time
-//	At, History, Diff                     replay the messages up to a time (replay.go)
+//	At, History, Diff (at.go)             find the blocks that decide (plan.go), decode them ahead of need (ahead.go), and replay
+//	                                      their messages up to a time (replay.go)
 //
 // The server is an embedded one, without a port and with its files in Options.Dir, or a NATS cluster at Options.URL:
 // the same code. In a cluster streams are kept three times where there are servers for it, and say in their metadata whose
@@ -28,7 +29,8 @@
 // # Time
 //
 // Messages are ordered by arrival. Their arrival times are the station's clock's, which may be set back: blocks are cut
-// there, and queries by time find both passes of an hour that was passed twice.
+// there, and queries by time find both passes of an hour that was passed twice; At means the last, and takes all that
+// arrived before.
 //
 // # What waits
 //
