@@ -231,32 +231,3 @@ func (r *replayer) result(w Walked) Held {
 	}
 	return h
 }
-
-// Diff is how routes changed between two answers of At for the same client: announced, withdrawn, changed. Time is that of
-// the change where it is known: Since of what is there after it.
-func Diff(before, after []Route) (out []Change) {
-	for len(before) > 0 || len(after) > 0 {
-		c := 1
-		switch {
-		case len(before) == 0:
-		case len(after) == 0:
-			c = -1
-		default:
-			c = before[0].compare(&after[0])
-		}
-		switch {
-		case c < 0:
-			out = append(out, Change{Action: Withdrawn, Route: before[0]})
-			before = before[1:]
-		case c > 0:
-			out = append(out, Change{Time: after[0].Since, Action: Announced, Route: after[0]})
-			after = after[1:]
-		default:
-			if !bytes.Equal(before[0].Record, after[0].Record) {
-				out = append(out, Change{Time: after[0].Since, Action: Changed, Route: after[0], Before: before[0].Record})
-			}
-			before, after = before[1:], after[1:]
-		}
-	}
-	return out
-}

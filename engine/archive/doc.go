@@ -7,7 +7,7 @@
 //	                                                                 bmp.STATION.checkpoint.CLIENT   stream BMP_STATION_CHECKPOINT
 //
 //	Messages, Events, Sessions, Stats      walk the blocks of a time
-//	At, History, Diff (at.go)             find the blocks that decide (plan.go), decode them ahead of need (ahead.go), and replay
+//	At, History (at.go)                   find the blocks that decide (plan.go), decode them ahead of need (ahead.go), and replay
 //	                                      their messages up to a time (replay.go)
 //
 // The server is an embedded one, without a port and with its files in Options.Dir, or a NATS cluster at Options.URL:
