@@ -71,6 +71,7 @@ func newStation(t *testing.T, role control.Role) *fakeStation {
 		{ID: "rows", Pattern: "rows N", Help: "so many rows"},
 		{ID: "block", Pattern: "block", Help: "until cancelled"},
 		{ID: "deaf", Pattern: "deaf", Help: "until it hears, whatever comes"},
+		{ID: "search", Pattern: "search", Help: "for long"},
 		{ID: "die", Pattern: "die", Help: "in the middle of a reply"},
 		{ID: "clear client", Pattern: "clear client CLIENT", Role: grammar.Admin, Help: "end a session"},
 		{ID: "md5", Pattern: "md5 SECRET", Role: grammar.Admin, Help: "a key"},
@@ -215,6 +216,16 @@ func (f *fakeStation) Execute(ctx context.Context, q *control.Request, r *contro
 		return ctx.Err()
 	case "deaf":
 		<-f.hears
+	case "search":
+		r.Progress("hour 1 of 24")
+		r.Flush()
+		select {
+		case <-f.hears:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		r.Progress("hour 2 of 24")
+		return r.Line("found")
 	case "die":
 		r.Line("the first row")
 		r.Flush()

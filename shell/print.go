@@ -4,32 +4,42 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/term"
 
 	"bmp/proto/control"
 )
 
 // printer writes the data lines of a reply: rows, headings and JSON to
 // standard output, warnings and progress to standard error. It buffers, but a
-// reply that comes slowly is seen as it comes.
+// reply that comes slowly is seen as it comes. How far a long search has come
+// is shown where standard error is a terminal, until something else is.
 type printer struct {
-	out     *bufio.Writer
-	stderr  io.Writer
-	flushed time.Time
+	out      *bufio.Writer
+	stderr   io.Writer
+	flushed  time.Time
+	terminal bool // standard error is one that can erase
+	progress bool // stands there
 }
 
 // flushEvery is how long a row may wait for more.
 const flushEvery = 100 * time.Millisecond
 
 func newPrinter(stdout, stderr io.Writer) *printer {
-	return &printer{out: bufio.NewWriterSize(stdout, 64<<10), stderr: stderr}
+	f, ok := stderr.(*os.File)
+	return &printer{out: bufio.NewWriterSize(stdout, 64<<10), stderr: stderr,
+		terminal: ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"}
 }
 
 func (p *printer) line(l control.Line) error {
+	if l.Code == control.CodeProgress {
+		return p.tell(l.Text)
+	}
+	p.untell()
 	switch l.Code {
-	case control.CodeProgress:
-		return nil // for those who watch a terminal: not yet
 	case control.CodeWarning:
 		p.out.Flush()
 		_, err := fmt.Fprintf(p.stderr, "%% %s\n", l.Text)
@@ -53,4 +63,26 @@ func (p *printer) line(l control.Line) error {
 	return nil
 }
 
-func (p *printer) flush() error { return p.out.Flush() }
+func (p *printer) tell(text string) error {
+	if !p.terminal {
+		return nil
+	}
+	if err := p.out.Flush(); err != nil {
+		return err
+	}
+	p.progress = true
+	_, err := fmt.Fprintf(p.stderr, "\r\x1b[K%s", text)
+	return err
+}
+
+func (p *printer) untell() {
+	if p.progress {
+		p.progress = false
+		fmt.Fprint(p.stderr, "\r\x1b[K")
+	}
+}
+
+func (p *printer) flush() error {
+	p.untell()
+	return p.out.Flush()
+}

@@ -43,6 +43,8 @@ type screen struct {
 	limit  int
 	less   *external // another program as the pager; nil: none
 
+	progress bool // how far a long search has come is shown
+
 	mu      sync.Mutex
 	changed sync.Cond
 	waiting []outLine
@@ -57,8 +59,9 @@ type screen struct {
 }
 
 type outLine struct {
-	text    string
-	heading bool
+	text     string
+	heading  bool
+	progress bool // shown until something else is
 }
 
 // show begins the output of a command. quit is called when its output is not
@@ -90,6 +93,7 @@ func (s *Shell) show(ctx, source context.Context, quit context.CancelCauseFunc, 
 			v.less = &external{command: command, ed: v.ed}
 		}
 	}
+	v.progress = s.o.Terminal && set.editor != "plain" && v.less == nil
 	go v.run()
 	return v
 }
@@ -98,7 +102,10 @@ func (s *Shell) show(ctx, source context.Context, quit context.CancelCauseFunc, 
 func (v *screen) line(l control.Line) error {
 	switch l.Code {
 	case control.CodeProgress:
-		return nil
+		if !v.progress {
+			return nil
+		}
+		return v.put(outLine{text: l.Text, progress: true})
 	case control.CodeWarning:
 		return v.put(outLine{text: "% " + l.Text})
 	case control.CodeCandidate, control.CodeHelp:
@@ -119,7 +126,7 @@ func (v *screen) line(l control.Line) error {
 		}
 		return nil
 	}
-	return v.put(outLine{l.Text, l.Code == control.CodeHeading})
+	return v.put(outLine{text: l.Text, heading: l.Code == control.CodeHeading})
 }
 
 // wrapped breaks a line between words, and a usage between its choices: what
@@ -231,12 +238,14 @@ func (v *screen) run() {
 	for {
 		lines, more := v.next()
 		if !more {
+			p.untell()
 			v.stopped(p.end())
 			return
 		}
 		for len(lines) > 0 {
 			n, err := p.write(lines)
 			if err != nil {
+				p.untell()
 				p.end()
 				if errors.Is(err, errQuit) {
 					v.quit(errQuit)
@@ -259,6 +268,7 @@ type page struct {
 	searched string
 	out      strings.Builder
 	first    []outLine // held back until it is known whether all fit on a page
+	told     bool      // how far a search has come stands there
 }
 
 // write shows lines as far as the page goes, and asks at its end. It reports
@@ -272,6 +282,13 @@ func (p *page) write(lines []outLine) (int, error) {
 		if p.ctx.Err() != nil {
 			return 0, p.ctx.Err()
 		}
+		if l.progress {
+			if err := p.tell(l.text, cols); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		p.untell()
 		if p.find != nil {
 			if !p.find.MatchString(l.text) {
 				continue
@@ -311,6 +328,26 @@ func (p *page) write(lines []outLine) (int, error) {
 		}
 	}
 	return len(lines), p.flush()
+}
+
+// tell shows how far a search has come, over what was told before.
+func (p *page) tell(text string, cols int) error {
+	if err := p.flush(); err != nil {
+		return err
+	}
+	if cols > 1 {
+		text = runewidth.Truncate(text, cols-1, "")
+	}
+	p.told = true
+	_, err := io.WriteString(p.ed.Out(), "\r\x1b[K"+text)
+	return err
+}
+
+func (p *page) untell() {
+	if p.told {
+		p.told = false
+		_, _ = io.WriteString(p.ed.Out(), "\x1b[2K\r") // the next write tells of a terminal that is gone
+	}
 }
 
 func (p *page) flush() error {

@@ -363,6 +363,20 @@ func TestPager(t *testing.T) {
 
 func TestCommandsRunning(t *testing.T) {
 	run(t, []scenario{
+		{"how far a search has come is shown until there is an answer", func(t *testing.T, f *fakeStation, c *edittest.Child) {
+			c.Type("search\r")
+			c.Shows("bmp# search\nhour 1 of 24")
+			f.hear()
+			c.Shows("bmp# search\nfound\nbmp#")
+			c.Type("search | count\r")
+			c.Shows("bmp# search\nfound\nbmp# search | count\nCount: 1\nbmp#")
+		}},
+		{"how far a search has come goes with Ctrl-C", func(t *testing.T, f *fakeStation, c *edittest.Child) {
+			c.Type("search\r")
+			c.Shows("bmp# search\nhour 1 of 24")
+			c.Type("\x03")
+			c.Shows("bmp# search\n% Cancelled\nbmp#")
+		}},
 		{"Ctrl-C cancels", func(t *testing.T, f *fakeStation, c *edittest.Child) {
 			c.Type("block\r")
 			c.Ends("blocked")

@@ -8,7 +8,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -31,16 +30,16 @@ func run(args []string) int {
 	if err != nil {
 		if v.background() {
 			v.say(2, "% "+err.Error())
-			v.end(optionStatus(err))
+			v.end(control.ExitStatus(control.CodeInvalid))
 		}
-		return fail(os.Stderr, optionStatus(err), "%v", err)
+		return fail(os.Stderr, control.ExitStatus(control.CodeInvalid), "%v", err)
 	}
 	switch inv.mode {
 	case modeStation:
 		if !inv.foreground && !inv.interactive && !v.background() {
 			// Words that cannot be meant need no second process to say so.
 			if _, err := stationOptions(inv); err != nil {
-				return fail(os.Stderr, optionStatus(err), "%v", err)
+				return fail(os.Stderr, control.ExitStatus(control.CodeInvalid), "%v", err)
 			}
 			return startBackground(inv, args, os.Stdout, os.Stderr)
 		}
@@ -69,15 +68,6 @@ func run(args []string) int {
 	}
 	io.WriteString(os.Stdout, usage)
 	return 0
-}
-
-// optionStatus is the exit status of a command line that was refused.
-func optionStatus(err error) int {
-	var later *notYet
-	if errors.As(err, &later) {
-		return control.ExitStatus(control.CodeFailed)
-	}
-	return control.ExitStatus(control.CodeInvalid)
 }
 
 // untilInterrupt is a context that Ctrl-C, or the end of the terminal, ends.

@@ -66,12 +66,6 @@ type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
 
-// notYet is an option or word of the contract that this release refuses.
-// Its status is 1, as that of reply code 400.
-type notYet struct{ what string }
-
-func (e *notYet) Error() string { return "Not available yet: " + e.what }
-
 func badUsage(format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...)}
 }

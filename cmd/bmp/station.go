@@ -143,7 +143,7 @@ func runStation(inv *invocation, v verdict) int {
 	engine.SpareProcessors()
 	o, err := stationOptions(inv)
 	if err != nil {
-		return refuse(err, optionStatus(err))
+		return refuse(err, control.ExitStatus(control.CodeInvalid))
 	}
 	if err := inv.absolute(); err != nil {
 		return refuse(err, 1)
