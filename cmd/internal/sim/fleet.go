@@ -350,7 +350,11 @@ func (r *Router) Dial(ctx context.Context, addr string) error {
 			}
 		}
 	}()
-	stop := context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Now()) })
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(cut)
+		conn.SetWriteDeadline(time.Now())
+	})
 	defer stop()
 
 	w := &wholeWriter{w: conn}
@@ -363,7 +367,9 @@ func (r *Router) Dial(ctx context.Context, addr string) error {
 		}
 	}
 	if ctx.Err() != nil && w.whole() {
-		stop()
+		if !stop() {
+			<-cut // or it would end the Termination's own time
+		}
 		conn.SetWriteDeadline(time.Now().Add(time.Second))
 		b := new(bmptest.Session).Termination(0).Bytes()
 		if _, werr := conn.Write(b); werr == nil {
