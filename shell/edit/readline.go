@@ -43,7 +43,7 @@ type Readline struct {
 	prompt string
 	line   []rune
 	pos    int
-	ending bool   // the key being looked at ends the line
+	ending bool   // the key that the library deals with ends the line
 	holds  bool   // it is one that holds back those behind it
 	cut    bool   // what was typed beyond maxTyped was dropped
 	before []rune // the line as it was when a search began
@@ -234,7 +234,7 @@ func (e *Readline) searchGivenUp() (before string, was bool) {
 
 func (e *Readline) begin(ctx context.Context, prompt, typed string) {
 	e.set(func() {
-		e.ctx, e.prompt, e.line, e.pos, e.ending, e.cut = ctx, prompt, []rune(typed), len([]rune(typed)), false, false
+		e.ctx, e.prompt, e.line, e.pos, e.cut = ctx, prompt, []rune(typed), len([]rune(typed)), false
 	})
 	e.lib.SetPrompt(prompt)
 }
@@ -389,10 +389,13 @@ func (l listener) OnChange(line []rune, pos int, key rune) ([]rune, int, bool) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.ending {
+		return nil, 0, false // the next line may have begun: it is not this one, and what it holds is its own
+	}
 	e.line, e.pos = append([]rune(nil), line...), pos
 	// The next key is read while this one is dealt with: only the one that
 	// holds may let go.
-	if e.holds && !e.ending {
+	if e.holds {
 		e.keys.release()
 	}
 	return nil, 0, false
@@ -403,7 +406,7 @@ func (l listener) OnChange(line []rune, pos int, key rune) ([]rune, int, bool) {
 func (e *Readline) filter(r rune) (rune, bool) {
 	searching := e.lib.Operation.IsSearchMode()
 	_, line, pos := e.now()
-	e.set(func() { e.holds = holds(r) })
+	e.set(func() { e.holds, e.ending = holds(r), false })
 	if r != '?' && r < firstPrivate {
 		e.verbatim = false
 	}
