@@ -394,15 +394,20 @@ func (s *Shell) Line(ctx context.Context, line string) {
 // interruptible is a context that Ctrl-C ends, for as long as a command runs.
 func (s *Shell) interruptible(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	over := make(chan struct{})
+	over, ended := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(ended)
 		select {
 		case <-s.ed().Interrupts():
 			cancel()
 		case <-over:
 		}
 	}()
-	return ctx, func() { close(over); cancel() }
+	return ctx, func() {
+		close(over)
+		<-ended // or it would take the Ctrl-C of the next command
+		cancel()
+	}
 }
 
 // firstWord is the first word of a line.
