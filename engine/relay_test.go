@@ -17,6 +17,7 @@ import (
 	"bmp/engine/client"
 	"bmp/engine/listen"
 	"bmp/engine/rib"
+	"bmp/engine/streamtest"
 	"bmp/proto/bmp"
 	"bmp/proto/bmptest"
 )
@@ -163,7 +164,7 @@ func sent(t *testing.T, s *Station, stream []byte) *client.Client {
 // A collector that is there from the beginning has every byte, and the end. One that comes late, or comes back, has the
 // same peers and tables.
 func TestRelayStreams(t *testing.T) {
-	files, _ := filepath.Glob(filepath.Join(dataFolder(t), "*.bmp*"))
+	files := streamtest.Files(t)
 	if len(files) == 0 {
 		t.Fatal("no streams")
 	}
@@ -173,7 +174,7 @@ func TestRelayStreams(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := startStation(t, quick)
 			b, _ := collector(t, 0)
-			stream := readData(t, file)
+			stream := streamtest.Read(t, file)
 			if len(stream) > 4<<20 {
 				t.Skip("it says nothing that a shorter one does not")
 			}

@@ -3,7 +3,6 @@ package engine
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,53 +19,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"bmp/engine/client"
 	"bmp/engine/listen"
 	"bmp/engine/rib"
+	"bmp/engine/streamtest"
 	"bmp/proto/bgp"
 	"bmp/proto/bmp"
 )
-
-// dataFolder is where the recorded streams are; the test is skipped without it.
-func dataFolder(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("BMP_DATA")
-	if dir == "" {
-		t.Skip("BMP_DATA does not name the folder of the recorded streams")
-	}
-	return dir
-}
-
-// readData reads a file whole, uncompressed.
-func readData(t *testing.T, path string) []byte {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var r io.Reader = f
-	switch filepath.Ext(path) {
-	case ".gz":
-		if r, err = gzip.NewReader(f); err != nil {
-			t.Fatal(err)
-		}
-	case ".zst":
-		z, err := zstd.NewReader(f, zstd.WithDecoderMaxWindow(1<<28))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer z.Close()
-		r = z
-	}
-	b, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // startStation starts a station on a free loopback port, which the end of the test stops.
 func startStation(t testing.TB, change func(*Options)) *Station {
@@ -202,7 +161,7 @@ func oracleCounts(t *testing.T, base string) map[int]uint64 {
 	t.Helper()
 	n := make(map[int]uint64)
 	if path := base + ".tshark.jsonl.gz"; exists(path) {
-		sc := bufio.NewScanner(bytes.NewReader(readData(t, path)))
+		sc := bufio.NewScanner(bytes.NewReader(streamtest.Read(t, path)))
 		sc.Buffer(nil, 1<<24)
 		for sc.Scan() {
 			var m struct{ Type *int }
@@ -218,7 +177,7 @@ func oracleCounts(t *testing.T, base string) map[int]uint64 {
 	}
 	if path := base + ".expect.json"; exists(path) {
 		var e struct{ Types map[int]uint64 }
-		if err := json.Unmarshal(readData(t, path), &e); err != nil {
+		if err := json.Unmarshal(streamtest.Read(t, path), &e); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
 		return e.Types
@@ -256,7 +215,7 @@ var explained = map[string]uint64{
 // TestStreams replays every recorded stream into a station: the messages are counted as tshark counts them, and the
 // routes held at the end are those that were worked out independently.
 func TestStreams(t *testing.T) {
-	dir := dataFolder(t)
+	dir := streamtest.Folder(t)
 	var files []string
 	for _, pattern := range []string{"*.bmp", "*.bmp.gz", "*.bmp.zst"} {
 		found, _ := filepath.Glob(filepath.Join(dir, pattern))
@@ -273,7 +232,7 @@ func TestStreams(t *testing.T) {
 				t.Skip("a large stream: run without -race and without -short")
 			}
 			s := startStation(t, nil)
-			stream := readData(t, path)
+			stream := streamtest.Read(t, path)
 			c := replay(t, s, stream)
 			info := c.Info(time.Now())
 			base := filepath.Join(dir, name)
@@ -346,7 +305,7 @@ func compareExpected(t *testing.T, s *Station, c *client.Client, base string) {
 		Peers    map[string]expected
 		Views    []expected
 	}
-	if err := json.Unmarshal(readData(t, path), &file); err != nil {
+	if err := json.Unmarshal(streamtest.Read(t, path), &file); err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
 	if got := c.Info(time.Now()).Messages; got != file.Messages {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"bmp/engine/streamtest"
 	"bmp/proto/bgp"
 )
 
@@ -72,7 +73,7 @@ func readTable(t *testing.T, path string, v any) bool {
 	if !exists(path) {
 		return false
 	}
-	if err := json.Unmarshal(readData(t, path), v); err != nil {
+	if err := json.Unmarshal(streamtest.Read(t, path), v); err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
 	return true
@@ -85,9 +86,9 @@ var labPeers = map[string]string{
 // TestGoBGPTables compares with GoBGP's tables at the end of the stream: Adj-RIB-In before policy, its global table as
 // Adj-RIB-In after policy, and the best of it as Loc-RIB; every family, every attribute that is compared.
 func TestGoBGPTables(t *testing.T) {
-	dir := dataFolder(t)
+	dir := streamtest.Folder(t)
 	s := startStation(t, nil)
-	c := replay(t, s, readData(t, filepath.Join(dir, "gobgp-3.10-all.bmp.gz")))
+	c := replay(t, s, streamtest.Read(t, filepath.Join(dir, "gobgp-3.10-all.bmp.gz")))
 	final := filepath.Join(dir, "gobgp-3.10-all.final")
 	want, got := make(tableLines), make(tableLines)
 	type path struct {
@@ -303,9 +304,9 @@ func (r frrRoute) attributes() string {
 // routes that its import policy refuses are missing from pre-policy messages while it runs; pre-policy messages of a peer
 // without soft reconfiguration (e) only ever withdraw; labelled routes come as plain ones without NEXT_HOP.
 func TestFRRTables(t *testing.T) {
-	dir := dataFolder(t)
+	dir := streamtest.Folder(t)
 	s := startStation(t, nil)
-	c := replay(t, s, readData(t, filepath.Join(dir, "frr-8.4.4-policy.bmp.gz")))
+	c := replay(t, s, streamtest.Read(t, filepath.Join(dir, "frr-8.4.4-policy.bmp.gz")))
 	final := filepath.Join(dir, "frr-8.4.4-policy.final")
 	want, got := make(tableLines), make(tableLines)
 	refused := 0

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bmp/engine/client"
+	"bmp/engine/streamtest"
 	"bmp/proto/bgp"
 	"bmp/proto/bmp"
 )
@@ -15,9 +16,9 @@ import (
 // recorded replays a stream and returns the router that it was of.
 func recorded(t *testing.T, file string) *router {
 	t.Helper()
-	dir := dataFolder(t)
+	dir := streamtest.Folder(t)
 	s := startStation(t, nil)
-	return &router{t: t, station: s, client: replay(t, s, readData(t, filepath.Join(dir, file)))}
+	return &router{t: t, station: s, client: replay(t, s, streamtest.Read(t, filepath.Join(dir, file)))}
 }
 
 // findings are counts by kind and peer, those about the router's clock left out: a recording is old.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"bmp/cmd/internal/quantity"
 	"bmp/cmd/internal/replay"
 	"bmp/engine/client"
 	"bmp/proto/control"
@@ -136,7 +137,7 @@ func (r *recording) close() error {
 	}
 	clear(r.sessions) // they go on, and the file does not say otherwise
 	err := r.w.Close()
-	fmt.Fprintf(r.out, "%s: %s, %s\n", r.name, counted(r.messages, "message"), dataSize(r.bytes))
+	fmt.Fprintf(r.out, "%s: %s, %s\n", r.name, quantity.Of(r.messages, "message"), quantity.Bytes(r.bytes))
 	for _, what := range r.w.Left() {
 		fmt.Fprintf(r.err, "%% Left out: %s\n", what)
 	}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"bmp/cmd/internal/quantity"
 	"bmp/cmd/internal/replay"
 	"bmp/proto/control"
 )
@@ -76,7 +77,7 @@ func playRecording(ctx context.Context, r replayWords, stdout, stderr io.Writer)
 	if rep.Streams == 0 && errors.As(err, &refused) && refused.Op == "dial" {
 		return fail(stderr, noConnection, "No connection to %s: %s", r.to, reasonOf(refused))
 	}
-	fmt.Fprintf(stdout, "%s (%s): %s, %s in %s\n", f.Name(), f.Kind(), counted(rep.Streams, "router"), dataSize(rep.Bytes), time.Since(began).Round(10*time.Millisecond))
+	fmt.Fprintf(stdout, "%s (%s): %s, %s in %s\n", f.Name(), f.Kind(), quantity.Of(rep.Streams, "router"), quantity.Bytes(rep.Bytes), time.Since(began).Round(10*time.Millisecond))
 	for _, what := range f.Skipped() {
 		fmt.Fprintf(stderr, "%% Left out: %s\n", what)
 	}
@@ -101,26 +102,4 @@ func reasonOf(err error) string {
 		return no.Error()
 	}
 	return err.Error()
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return strconv.Itoa(n) + " " + what + "s"
-}
-
-// dataSize writes a number of bytes as the station does.
-func dataSize(n int64) string {
-	f := float64(n)
-	for _, unit := range []string{"B", "KB", "MB"} {
-		if f < 1024 {
-			if unit == "B" {
-				return fmt.Sprintf("%dB", n)
-			}
-			return fmt.Sprintf("%.1f%s", f, unit)
-		}
-		f /= 1024
-	}
-	return fmt.Sprintf("%.1fGB", f)
 }

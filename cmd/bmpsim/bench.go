@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"bmp/cmd/internal/quantity"
 )
 
 // benchSizes are how much `bmpsim bench` does. Times are upper bounds, routes are of each peer.
@@ -165,7 +167,7 @@ func (b *bench) all(what string) error {
 	fmt.Fprintf(b.out, "\n%.0f s. The store alone (100M routes, exact and longest match, peer down, next hop, AS path, rounds):\n", time.Since(began).Seconds())
 	fmt.Fprintln(b.out, "  RIB_PEERS=100 go test -run '^$' -bench . -benchtime 1x -timeout 1h ./engine/rib/")
 	if b.failed > 0 {
-		return fmt.Errorf("%s not measured, or the station failed at", plural(b.failed, "row"))
+		return fmt.Errorf("%s not measured, or the station failed at", quantity.Of(b.failed, "row"))
 	}
 	return nil
 }

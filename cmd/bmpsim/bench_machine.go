@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"bmp/cmd/internal/quantity"
 )
 
 // machineFacts say where the numbers come from.
@@ -34,7 +36,7 @@ func machineFacts() []string {
 	}
 	memory := field("/proc/meminfo", "MemTotal")
 	if kib, err := strconv.ParseInt(strings.TrimSuffix(memory, " kB"), 10, 64); err == nil {
-		memory = size(kib << 10)
+		memory = quantity.Bytes(kib << 10)
 	}
 	var files unix.Rlimit
 	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &files) // zero says that it is not known

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"bmp/cmd/internal/quantity"
 	"bmp/cmd/internal/sim"
 	"bmp/proto/control"
 )
@@ -114,7 +115,7 @@ func (b *bench) questions(s *benchStation, o sim.Options, idle func() string) er
 	g := s.collections()
 	b.row("garbage collection during the load", "<= 0.5 % of CPU", fmt.Sprintf("%.2f %% (%d cycles, %s CPU)", 100*g.cpu.Seconds()/max(0.01, s.cpu().Seconds()), g.cycles, ms(g.cpu)))
 	b.row("memory, 10 full peers of one router", "<= 22 B/route", fmt.Sprintf("%.1f B/route (%s routes, %d attribute sets, %s resident of which %s empty)",
-		float64(loaded-empty)/float64(sum.Routes), million(sum.Routes), sum.AttributeSets, size(loaded), size(empty)))
+		float64(loaded-empty)/float64(sum.Routes), million(sum.Routes), sum.AttributeSets, quantity.Bytes(loaded), quantity.Bytes(empty)))
 
 	list, err := examples(o, 500)
 	if err != nil || len(list) == 0 {
@@ -507,7 +508,7 @@ func (b *bench) memoryLimit() error {
 		b.failed++
 	}
 	b.row(fmt.Sprintf("-m %dMB, %d routers with %s routes of as many sets", z.memory>>20, z.hogs, count1000(z.hogPeers*z.hogRoutes)), "refuses, never killed",
-		fmt.Sprintf("alive, at most %s; %d routers sent all; said %s; closed %d; %s routes held", size(most), served, plural(refused, "refusal"), closed, million(sum.Routes)))
+		fmt.Sprintf("alive, at most %s; %d routers sent all; said %s; closed %d; %s routes held", quantity.Bytes(most), served, quantity.Of(refused, "refusal"), closed, million(sum.Routes)))
 	return nil
 }
 

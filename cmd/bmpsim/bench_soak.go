@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"bmp/cmd/internal/quantity"
 	"bmp/cmd/internal/sim"
 	"bmp/proto/bmp"
 )
@@ -111,7 +112,7 @@ func (b *bench) rounds(s *benchStation, o sim.Options) error {
 	}
 	changed += rep.Announced + rep.Withdrawn
 	fmt.Fprintf(b.out, "soak of %v: %s, %s changed, %d questions (%d failed), %d routes held, as the routers say; resident %s after the first round, %s after the last\n",
-		b.sizes.soakFor, plural(len(memory), "round"), million(changed), asked, failed, routes, size(memory[0]), size(memory[len(memory)-1]))
+		b.sizes.soakFor, quantity.Of(len(memory), "round"), million(changed), asked, failed, routes, quantity.Bytes(memory[0]), quantity.Bytes(memory[len(memory)-1]))
 	if failed > 0 {
 		return askErr
 	}
@@ -126,7 +127,7 @@ func (b *bench) rounds(s *benchStation, o sim.Options) error {
 		}
 	}
 	if second > first+first/4+(64<<20) {
-		return fmt.Errorf("the station has grown from %s to %s", size(first), size(second))
+		return fmt.Errorf("the station has grown from %s to %s", quantity.Bytes(first), quantity.Bytes(second))
 	}
 	return nil
 }

@@ -89,29 +89,6 @@ func parseTarget(s string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// size writes a number of bytes as bmp does.
-func size(n int64) string {
-	f := float64(n)
-	for _, unit := range []string{"B", "KB", "MB"} {
-		if f < 1024 {
-			if unit == "B" {
-				return fmt.Sprintf("%dB", n)
-			}
-			return fmt.Sprintf("%.1f%s", f, unit)
-		}
-		f /= 1024
-	}
-	return fmt.Sprintf("%.1fGB", f)
-}
-
-// plural writes "1 router", "2 routers".
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 func perSecond(n int64, d time.Duration) string {
 	if d < time.Millisecond {
 		return "at once"

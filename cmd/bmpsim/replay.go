@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"bmp/cmd/internal/quantity"
 	"bmp/cmd/internal/replay"
 )
 
@@ -26,7 +27,7 @@ func playFile(ctx context.Context, args []string, stdout io.Writer) error {
 	defer f.Close()
 	began := time.Now()
 	rep, err := replay.Play(ctx, f, p.target, replay.PlayOptions{Speed: p.speed, Hold: p.hold})
-	fmt.Fprintf(stdout, "%s (%s): %s, %s, %s\n", f.Name(), f.Kind(), plural(rep.Streams, "router"), size(rep.Bytes), perSecond(int64(rep.Events), time.Since(began)))
+	fmt.Fprintf(stdout, "%s (%s): %s, %s, %s\n", f.Name(), f.Kind(), quantity.Of(rep.Streams, "router"), quantity.Bytes(rep.Bytes), perSecond(int64(rep.Events), time.Since(began)))
 	if s := f.Skipped(); len(s) > 0 {
 		fmt.Fprintf(stdout, "left out: %s\n", strings.Join(s, "; "))
 	}

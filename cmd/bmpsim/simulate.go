@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"bmp/cmd/internal/quantity"
 	"bmp/cmd/internal/sim"
 	"bmp/proto/bmp"
 )
@@ -32,7 +33,7 @@ func simulate(ctx context.Context, args []string, stdout io.Writer) error {
 	err = fleet.Run(ctx, target)
 	r := fleet.Report()
 	fmt.Fprintf(stdout, "%d of %s sent everything: %d messages, %s, %d routes announced, %d withdrawn, %d malformed UPDATEs, %d flaps, %s\n",
-		r.Done, plural(o.Routers, "router"), r.Total(), size(r.Bytes), r.Announced, r.Withdrawn, r.Malformed, r.Flaps, perSecond(r.Announced+r.Withdrawn, time.Since(began)))
+		r.Done, quantity.Of(o.Routers, "router"), r.Total(), quantity.Bytes(r.Bytes), r.Announced, r.Withdrawn, r.Malformed, r.Flaps, perSecond(r.Announced+r.Withdrawn, time.Since(began)))
 	if err == nil && ctx.Err() != nil && r.Done < o.Routers {
 		return ctx.Err()
 	}

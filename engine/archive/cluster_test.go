@@ -20,7 +20,7 @@ import (
 // archive tries again, anything else; and questions go on.
 func TestCluster(t *testing.T) {
 	if testing.Short() {
-		t.Skip("three servers")
+		t.Skip("three NATS servers take seconds: run without -short")
 	}
 	servers := clustertest.Start(t, 3)
 	a := open(t, Options{Station: "edge", URL: servers.URL(), MaxBytes: 1 << 30, NATS: []nats.Option{nats.Timeout(5 * time.Second)}, server: natsOptions{publishTimeout: 2 * time.Second}})

@@ -2,18 +2,15 @@ package archive
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
+	"bmp/engine/streamtest"
 	"bmp/proto/bgp"
 	"bmp/proto/bmp"
 	"bmp/proto/bmptest"
@@ -200,41 +197,10 @@ func FuzzDecode(f *testing.F) {
 // dataStreams are the recorded streams of the folder that BMP_DATA names.
 func dataStreams(t testing.TB) map[string][]byte {
 	t.Helper()
-	dir := os.Getenv("BMP_DATA")
-	if dir == "" {
-		t.Skip("BMP_DATA is not set: no recorded streams")
-	}
 	streams := make(map[string][]byte)
-	files, _ := filepath.Glob(filepath.Join(dir, "*.bmp*"))
-	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var r io.Reader = f
-		switch filepath.Ext(name) {
-		case ".gz":
-			r, err = gzip.NewReader(f)
-		case ".zst":
-			var z *zstd.Decoder
-			if z, err = zstd.NewReader(f); err == nil {
-				defer z.Close()
-				r = z
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(r)
-		f.Close()
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
+	for _, name := range streamtest.Files(t) {
 		base := filepath.Base(name)
-		streams[base[:strings.Index(base, ".bmp")]] = b
-	}
-	if len(streams) == 0 {
-		t.Fatalf("no streams in %s", dir)
+		streams[base[:strings.Index(base, ".bmp")]] = streamtest.Read(t, name)
 	}
 	return streams
 }

@@ -1,22 +1,18 @@
 package command
 
 import (
-	"compress/gzip"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"bmp/engine"
 	"bmp/engine/client"
+	"bmp/engine/streamtest"
 	"bmp/proto/bgp"
 	"bmp/proto/bmp"
 	"bmp/proto/bmptest"
@@ -544,39 +540,13 @@ func TestPastOfStreams(t *testing.T) {
 // recorded reads the recorded streams, the first messages of each.
 func recorded(t *testing.T) map[string][]said {
 	t.Helper()
-	dir := os.Getenv("BMP_DATA")
-	if dir == "" {
-		t.Skip("BMP_DATA is not set: no recorded streams")
-	}
-	files, _ := filepath.Glob(filepath.Join(dir, "*.bmp*"))
-	if len(files) == 0 {
-		t.Fatal("no streams in ", dir)
-	}
 	most := 32 << 10 // bytes of each
 	if testing.Short() {
 		most /= 8
 	}
 	streams := make(map[string][]said)
-	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var r io.Reader = f
-		switch filepath.Ext(name) {
-		case ".gz":
-			r, err = gzip.NewReader(f)
-		case ".zst":
-			var z *zstd.Decoder
-			if z, err = zstd.NewReader(f); err == nil {
-				defer z.Close()
-				r = z
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		frames := bmp.NewReader(r, bmp.ReaderOptions{})
+	for _, name := range streamtest.Files(t) {
+		frames := bmp.NewReader(streamtest.Open(t, name), bmp.ReaderOptions{})
 		var list []said
 		for size := 0; size < most; {
 			fr, err := frames.Next()
@@ -587,7 +557,6 @@ func recorded(t *testing.T) map[string][]said {
 			list = append(list, said{"edge", slices.Clone(fr.Raw)})
 		}
 		frames.Close()
-		f.Close()
 		if len(list) > 1 {
 			streams[filepath.Base(name)] = list
 		}

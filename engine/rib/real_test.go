@@ -1,16 +1,13 @@
 package rib
 
 import (
-	"compress/gzip"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
+	"bmp/engine/streamtest"
 	"bmp/proto/bgp"
 	"bmp/proto/bmp"
 )
@@ -18,14 +15,11 @@ import (
 // BenchmarkReal reads recorded BMP streams of the folder BMP_DATA into a store and says what a route and an attribute
 // set of theirs take. Sets are as large as they are in the wild, and as shared.
 func BenchmarkReal(b *testing.B) {
-	dir := os.Getenv("BMP_DATA")
-	if dir == "" {
-		b.Skip("BMP_DATA does not name the folder of recorded streams")
-	}
+	dir := streamtest.Folder(b)
 	for _, name := range []string{"frr-8.4.4-fulltable.bmp.zst", "mrt-bgprs-updates.20190101.0000.bmp.gz", "mrt-bgpipe-sample.bmp.gz"} {
 		b.Run(name, func(b *testing.B) {
 			for range b.N {
-				raw := readStream(b, filepath.Join(dir, name))
+				raw := streamtest.Read(b, filepath.Join(dir, name))
 				s := testStore(b, Options{})
 				w := s.NewWriter()
 				from := cpu()
@@ -43,33 +37,6 @@ func BenchmarkReal(b *testing.B) {
 			}
 		})
 	}
-}
-
-func readStream(b *testing.B, path string) []byte {
-	f, err := os.Open(path)
-	if err != nil {
-		b.Skip(err)
-	}
-	defer f.Close()
-	var r io.Reader = f
-	switch {
-	case strings.HasSuffix(path, ".zst"):
-		z, err := zstd.NewReader(f)
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer z.Close()
-		r = z
-	case strings.HasSuffix(path, ".gz"):
-		if r, err = gzip.NewReader(f); err != nil {
-			b.Fatal(err)
-		}
-	}
-	raw, err := io.ReadAll(r)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return raw
 }
 
 // announceAll applies the Route Monitoring messages of a stream as a session does that believes all it is told.
