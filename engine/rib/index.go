@@ -60,16 +60,21 @@ func (d *dict) sorted(ctx context.Context, s *Store) (*indexSnap, error) {
 	x.addMu.Lock()
 	built := x.on
 	x.on = true
-	fresh := x.pending
-	x.pending = nil
 	x.addMu.Unlock()
 	snap := x.snap.Load()
 	if snap == nil {
 		snap = &indexSnap{}
 	}
+	var fresh []uint32
 	if !built {
-		fresh = append(fresh, d.all(s)...)
+		fresh = d.all(s)
 	}
+	// Only now: what is given a number while all are listed is in both, and is kept once; were it pending still, it would
+	// be in both runs one day.
+	x.addMu.Lock()
+	fresh = append(fresh, x.pending...)
+	x.pending = nil
+	x.addMu.Unlock()
 	if len(fresh) == 0 {
 		return snap, nil
 	}
