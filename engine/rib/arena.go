@@ -230,6 +230,13 @@ func (a *arena) extent() (uint32, bool) {
 	return e, true
 }
 
+// end is the first number that no record has had yet.
+func (a *arena) end() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return uint64(a.next) << extentShift
+}
+
 // drop frees one record, without joining it to its neighbours.
 func (a *arena) drop(k int, n uint32) {
 	l := &a.lanes[k]

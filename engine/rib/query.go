@@ -81,7 +81,7 @@ type Totals struct {
 func (s *Store) Count(ctx context.Context, q Query) (Totals, error) {
 	q.Limit, q.Sorted = 0, false
 	r := &query{s: s, ctx: ctx, q: q, totals: &totals{
-		ids: newMarks(idBits, 0), attrs: newMarks(32, attrShare), tables: map[*Table]struct{}{},
+		attrs: numbers{shift: attrShare}, tables: map[*Table]struct{}{},
 	}}
 	err := r.run()
 	return r.totals.Totals, err
@@ -546,7 +546,7 @@ func (o *results) fill(s *Store, d *dict, hits []hit) {
 // totals counts hits.
 type totals struct {
 	Totals
-	ids, attrs *marks
+	ids, attrs numbers
 	tables     map[*Table]struct{}
 }
 
@@ -555,12 +555,10 @@ func (t *totals) add(hits []hit) {
 	var last *Table
 	for i := range hits {
 		h := &hits[i]
-		if !t.ids.has(h.id) {
-			t.ids.set(h.id)
+		if t.ids.add(h.id) {
 			t.Prefixes++
 		}
-		if a := cellAttr(h.cell); !t.attrs.has(a) {
-			t.attrs.set(a)
+		if t.attrs.add(cellAttr(h.cell)) {
 			t.AttributeSets++
 		}
 		if h.t != last {

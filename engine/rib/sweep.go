@@ -27,7 +27,7 @@ type sweepGoal struct {
 
 const (
 	sweepBytes    = 1 << 20 // records made since the last sweep: at least this, and
-	sweepShare    = 12      // this part of what there is
+	sweepShare    = 4       // this part of what there is
 	sweepIDs      = 1 << 16
 	sweepSettle   = 30 * time.Second
 	walkCells     = 1 << 14 // cells marked between looks at who else wants the guard
@@ -191,13 +191,13 @@ type sweepWork struct {
 // begin puts the marks in place.
 func (w *sweeper) begin() bool {
 	s := w.s
-	w.attrs = newMarks(32, attrShare)
+	w.attrs = newMarks(s.attrs.arena.end(), attrShare)
 	for _, f := range *s.families.Load() {
 		w.families = append(w.families, f)
 	}
 	dicts := make([]*marks, len(w.families))
-	for i := range dicts {
-		dicts[i] = newMarks(idBits, 0)
+	for i, f := range w.families {
+		dicts[i] = newMarks(uint64(f.dict.maxID())+1, 0)
 	}
 	s.guard.Lock()
 	defer s.guard.Unlock()

@@ -5,13 +5,13 @@ import "sync/atomic"
 // Scale weighs tables. It is for one goroutine.
 type Scale struct {
 	store *Store
-	seen  *marks // attribute sets counted already
-	each  int64  // mean bytes of an attribute set with its slot
+	seen  numbers // attribute sets counted already
+	each  int64   // mean bytes of an attribute set with its slot
 }
 
 // NewScale makes a Scale that takes attribute sets for as long as their mean is now.
 func (s *Store) NewScale() *Scale {
-	x := &Scale{store: s, seen: newMarks(32, attrShare)}
+	x := &Scale{store: s, seen: numbers{shift: attrShare}}
 	if n := s.attrs.sets.Load(); n > 0 {
 		x.each = s.attrs.arena.live.Load()*unitBytes/n + 10
 	}
@@ -21,7 +21,7 @@ func (s *Store) NewScale() *Scale {
 // Weigh is about how many bytes the routes of some tables take: their cells, and the attribute sets they have, each
 // counted once. It costs some 2 ns a route, and holds nobody up.
 func (x *Scale) Weigh(tables []*Table) (bytes int64) {
-	defer x.clear()
+	defer x.seen.clear()
 	s := x.store
 	sets := int64(0)
 	for _, t := range tables {
@@ -58,35 +58,10 @@ func (x *Scale) weigh(t *Table, from uint64) (sets, bytes int64, next uint64, mo
 			return false
 		}
 		bytes += entry
-		if c := atomic.LoadUint64(cell); c != 0 && x.add(cellAttr(c)) {
+		if c := atomic.LoadUint64(cell); c != 0 && x.seen.add(cellAttr(c)) {
 			sets++
 		}
 		return true
 	})
 	return sets, bytes, next, more
-}
-
-// add is true where the set had not been counted.
-func (x *Scale) add(attr uint32) bool {
-	n := attr >> x.seen.shift
-	p := &x.seen.blocks[n/markUnits]
-	b := p.Load()
-	if b == nil {
-		b = new([markWords]uint64)
-		p.Store(b)
-	}
-	w, bit := &b[n%markUnits/64], uint64(1)<<(n%64)
-	if *w&bit != 0 {
-		return false
-	}
-	*w |= bit
-	return true
-}
-
-func (x *Scale) clear() {
-	for i := range x.seen.blocks {
-		if b := x.seen.blocks[i].Load(); b != nil {
-			clear(b[:])
-		}
-	}
 }
