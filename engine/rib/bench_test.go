@@ -391,6 +391,22 @@ func BenchmarkChurn(b *testing.B) {
 	b.ReportMetric(float64(f.s.Stats().Sweeps-sweeps)/float64(b.N), "sweeps")
 }
 
+// BenchmarkSweep sweeps full tables in which nothing has died.
+func BenchmarkSweep(b *testing.B) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	f := loadFull(b, benchSize("RIB_PEERS", 10), 1_050_000, true)
+	b.ResetTimer()
+	b.ReportAllocs()
+	from := cpu()
+	for range b.N {
+		if _, err := f.s.Sweep(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64((cpu()-from).Nanoseconds())/float64(b.N)/float64(f.routes), "cpu-ns/route")
+}
+
 // processCPU is the CPU time of all threads.
 func processCPU() time.Duration {
 	var u syscall.Rusage
