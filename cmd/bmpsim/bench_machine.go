@@ -133,7 +133,9 @@ type gcTrace struct {
 //
 //	gc 1 @0.012s 2%: 0.018+0.84+0.005 ms clock, 0.036+0.26/0.62/0.38+0.010 ms cpu, 4->4->1 MB, ...
 //
-// of which the first and last of the clock are pauses, and all of the cpu is what collecting took. It is false for another line.
+// of which the first and last of the clock are pauses. What collecting took is the cpu, but of the pauses the clock: the
+// runtime takes their cpu for that times its processors, all of which wait until the last has stopped. It is false for
+// another line.
 func (g *gcTrace) parse(line string) bool {
 	var cycle int
 	if n, _ := fmt.Sscanf(line, "gc %d @", &cycle); n != 1 {
@@ -153,9 +155,15 @@ func (g *gcTrace) parse(line string) bool {
 		f, _ := strconv.ParseFloat(s, 64)
 		return time.Duration(f * float64(time.Millisecond))
 	}
+	begin, beside, ok := strings.Cut(cpu, "+")
+	beside, end, ok2 := strings.Cut(beside, "+")
+	if !ok || !ok2 || begin == "" || end == "" {
+		return false
+	}
 	g.cycles++
 	g.pauses = append(g.pauses, span(phases[0]), span(phases[2]))
-	for _, part := range strings.FieldsFunc(cpu, func(r rune) bool { return r == '+' || r == '/' }) {
+	g.cpu += span(phases[0]) + span(phases[2])
+	for _, part := range strings.Split(beside, "/") {
 		g.cpu += span(part)
 	}
 	return true

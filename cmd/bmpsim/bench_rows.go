@@ -100,7 +100,7 @@ func (b *bench) latencyOf(kind stationKind) error {
 
 // questions loads a station and asks it.
 func (b *bench) questions(s *benchStation, o sim.Options, idle func() string) error {
-	empty := s.rss()
+	empty, cpu, before := s.rss(), s.cpu(), s.collections()
 	o.Changes = -1
 	l, err := b.dump(s, o)
 	if err != nil {
@@ -113,7 +113,8 @@ func (b *bench) questions(s *benchStation, o sim.Options, idle func() string) er
 	}
 	loaded := s.rss()
 	g := s.collections()
-	b.row("garbage collection during the load", "<= 0.5 % of CPU", fmt.Sprintf("%.2f %% (%d cycles, %s CPU)", 100*g.cpu.Seconds()/max(0.01, s.cpu().Seconds()), g.cycles, ms(g.cpu)))
+	g.cycles, g.cpu, cpu = g.cycles-before.cycles, g.cpu-before.cpu, s.cpu()-cpu
+	b.row("garbage collection during the load", "<= 0.5 % of CPU", fmt.Sprintf("%.2f %% (%d cycles, %s CPU)", 100*g.cpu.Seconds()/max(0.01, cpu.Seconds()), g.cycles, ms(g.cpu)))
 	b.row("memory, 10 full peers of one router", "<= 22 B/route", fmt.Sprintf("%.1f B/route (%s routes, %d attribute sets, %s resident of which %s empty)",
 		float64(loaded-empty)/float64(sum.Routes), million(sum.Routes), sum.AttributeSets, quantity.Bytes(loaded), quantity.Bytes(empty)))
 

@@ -39,7 +39,7 @@ func TestGCTrace(t *testing.T) {
 			t.Errorf("%q: %v", line, got)
 		}
 	}
-	if us := g.cpu.Microseconds(); g.cycles != 1 || us < 1305 || us > 1306 {
+	if us := g.cpu.Microseconds(); g.cycles != 1 || us < 2777 || us > 2779 {
 		t.Errorf("%d cycles, %v", g.cycles, g.cpu)
 	}
 	if want := []time.Duration{18 * time.Microsecond, 1500 * time.Microsecond}; !slices.Equal(g.pauses, want) {
