@@ -78,7 +78,10 @@ func (a *arena) recordUnits(length int) uint32 {
 
 // blockUnits is the size of the record or free block at n, and whether it is a free block.
 func (a *arena) blockUnits(n uint32) (units uint32, free bool) {
-	b := a.block(n)
+	return a.unitsOf(a.block(n))
+}
+
+func (a *arena) unitsOf(b []byte) (units uint32, free bool) {
 	length := binary.LittleEndian.Uint16(b)
 	if length == freeBlock {
 		return uint32(binary.LittleEndian.Uint16(b[2:])), true
@@ -278,8 +281,9 @@ func (a *arena) rebuild(k int, dead, evict func(n uint32) bool) (records int, fr
 		whole := true
 		type span struct{ at, units uint32 }
 		var spans []span
+		b := a.block(e << extentShift)[:extentUnits*unitBytes]
 		for n := from; n < to; {
-			units, isFree := a.blockUnits(n)
+			units, isFree := a.unitsOf(b[n%extentUnits*unitBytes:])
 			if !isFree && dead(n) {
 				records++
 				freed += int64(units) * unitBytes
@@ -373,8 +377,9 @@ func (a *arena) walkExtent(dst []uint32, k, i int) (ids []uint32, e uint32, curr
 	if current = l.end == to; current {
 		to = l.cur
 	}
+	b := a.block(e << extentShift)[:extentUnits*unitBytes]
 	for n := from; n < to; {
-		units, free := a.blockUnits(n)
+		units, free := a.unitsOf(b[n%extentUnits*unitBytes:])
 		if !free {
 			dst = append(dst, n)
 		}
