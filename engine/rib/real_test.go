@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -18,6 +19,9 @@ func BenchmarkReal(b *testing.B) {
 	dir := streamtest.Folder(b)
 	for _, name := range []string{"frr-8.4.4-fulltable.bmp.zst", "mrt-bgprs-updates.20190101.0000.bmp.gz", "mrt-bgpipe-sample.bmp.gz"} {
 		b.Run(name, func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			b.ReportAllocs()
 			for range b.N {
 				raw := streamtest.Read(b, filepath.Join(dir, name))
 				s := testStore(b, Options{})
