@@ -350,6 +350,12 @@ func (r *replayer) begin(t int64) {
 		return
 	}
 	h.begun, h.down = true, r.down
+	// What was over its time by then is not held, so that it is not to be told of as withdrawn, when that is seen, either.
+	r.eachPeer(func(pk PeerKey, p *replayPeer) {
+		r.eachTable(p, func(k tableKey, t *replayTable) {
+			r.drop(pk, k, t, h.from-1, NotRenewed, func(rr replayRoute) bool { return r.expired(rr, h.from) })
+		})
+	})
 	if !h.quiet {
 		*h.start = r.held(h.from)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"sort"
 	"strings"
@@ -548,6 +549,38 @@ func TestAtChurn(t *testing.T) {
 			}
 			proveAt(t, n, rng, 12)
 		})
+	}
+}
+
+// TestHistoryBeginsAfterGrace: a route whose grace was over before the time asked for is not told of as withdrawn.
+func TestHistoryBeginsAfterGrace(t *testing.T) {
+	a := open(t, Options{Grace: 30 * time.Second})
+	c := a.Client(1)
+	at := time.Now().Add(-time.Hour)
+	peer := bmptest.NewPeer("10.0.0.1", 65000)
+	put := func(s *bmptest.Session) {
+		for _, m := range s.Messages() {
+			c.Append(&Entry{Time: at, Raw: m, Context: bgp.Context{AS4: true}})
+		}
+	}
+	route := bmptest.Update{ASPath: []uint32{65000}, Announce: bmptest.Prefixes("192.0.2.0/24")}.Bytes()
+	c.Begin(SessionRecord{Time: at})
+	put(new(bmptest.Session).PeerUp(peer).Monitor(peer, bmp.AdjInPre, route))
+	at = at.Add(time.Second)
+	c.End(SessionRecord{Time: at})
+	c.Begin(SessionRecord{Time: at})
+	from := at.Add(time.Minute) // beyond the grace, of which no message has told yet
+	at = from.Add(time.Second)
+	c.End(SessionRecord{Time: at})
+	syncArchive(t, a, 1)
+	key := bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix("192.0.2.0/24"))
+	var changes []Change
+	h, err := a.History(bg, 1, Want{Keys: []RouteKey{{bgp.IPv4Unicast, key}}}, from, at, func(c *Change) error {
+		changes = append(changes, *c)
+		return nil
+	})
+	if err != nil || len(h.Routes) > 0 || len(changes) > 0 {
+		t.Errorf("%v, held at first: %v, told: %v", err, h.Routes, changes)
 	}
 }
 
