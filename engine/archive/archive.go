@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -87,12 +88,13 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 		n = max(1, runtime.NumCPU()/4)
 	}
 	a.encoders = make(chan *packer, n)
+	seed := rand.Uint64()
 	for range n {
 		e, err := newEncoder()
 		if err != nil {
 			return nil, fmt.Errorf("archive: %w", err)
 		}
-		a.encoders <- &packer{e, newScanner()}
+		a.encoders <- &packer{e, newScanner(seed)}
 	}
 	for i := range a.free {
 		a.free[i] = make(chan []byte, 64)
@@ -352,7 +354,7 @@ func (a *Archive) writeBlock(p *Appender, s *sealed, payload []byte) []byte {
 		i.flags |= flagBack
 	}
 	pk := <-a.encoders
-	pk.scan(i, s.buf, p.codings)
+	pk.scan(i, s.buf, p.codings, !s.full && s.run == 0)
 	payload = append(payload[:0], pk.encode(s.buf, s.count, s.full)...)
 	a.encoders <- pk
 	if i.count == 0 && i.gap != nil {
@@ -528,8 +530,10 @@ func (a *Archive) Flush(ctx context.Context, client uint32, forget bool) (blocks
 	if err := a.store.msgs.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
 		return 0, wrap(err)
 	}
-	if err := a.store.checks.Purge(ctx, jetstream.WithPurgeSubject(a.store.subject("checkpoint", client))); err != nil {
-		return blocks, wrap(err)
+	for _, part := range []any{client, keysSubject(client)} {
+		if err := a.store.checks.Purge(ctx, jetstream.WithPurgeSubject(a.store.subject("checkpoint", part))); err != nil {
+			return blocks, wrap(err)
+		}
 	}
 	a.catalog.forget(client)
 	if forget {

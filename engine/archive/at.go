@@ -180,7 +180,7 @@ func (a *Archive) Peers(ctx context.Context, client uint32, from, to time.Time) 
 // seldom wrong, and never when it is false.
 func (a *Archive) Spoken(ctx context.Context, client uint32, peer PeerKey, from, to time.Time) (found bool, err error) {
 	hash, first, last := peer.hash(), from.Add(-a.o.Grace).UnixNano(), to.UnixNano()
-	err = a.catalog.back(ctx, client, func(s *segment) bool { return s.from > last }, func(i *info) bool {
+	err = a.catalog.back(ctx, client, func(s, _ *segment) bool { return s.from > last }, func(i *info) bool {
 		found = i.first <= last && i.touches(hash)
 		return !found && (i.last >= first || i.flags&flagSession == 0)
 	})

@@ -5,6 +5,7 @@
 //	  Appender.Append  -> open block -> sealed blocks -> encode  ->  bmp.STATION.msg.CLIENT          stream BMP_STATION
 //	  (copies, never waits)             (256 KiB or 1 s)             bmp.STATION.event.KIND          stream BMP_STATION_EVENT
 //	                                                                 bmp.STATION.checkpoint.CLIENT   stream BMP_STATION_CHECKPOINT
+//	                                                                 bmp.STATION.checkpoint.CLIENT-keys
 //
 //	Messages, Events, Sessions, Stats      walk the blocks of a time
 //	At, History (at.go)                   find the blocks that decide (plan.go), decode them ahead of need (ahead.go), and replay
@@ -24,7 +25,10 @@
 // because its acknowledgement was lost, is known by its number.
 //
 // What is in the blocks' headers is collected under the checkpoint subject, by hour or earlier (index.go), beside the
-// checkpoints of peers' tables (checkpoint.go), so that the search for a prefix does not walk the blocks.
+// checkpoints of peers' tables (checkpoint.go), so that the search for a prefix does not walk the blocks. Of blocks that
+// were ended by time the routes are listed there, too, by prefix, with whose they are and a hash of their attributes
+// (keys.go): so it is known without reading them in which blocks a route became what it was. Archives without lists, and
+// blocks that are in none, are searched by their filters.
 //
 // # Time
 //

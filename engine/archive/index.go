@@ -28,13 +28,13 @@ type catalog struct {
 	a       *Archive
 	mu      sync.Mutex
 	clients map[uint32]*clientIndex
-	held    int // bytes of infos in memory
+	held    int // bytes of infos and lists in memory
 }
 
 // Bounds of the catalog.
 const (
 	indexBytes = 256 << 10 // of filters in one index
-	heldBytes  = 64 << 20  // of infos in memory
+	heldBytes  = 64 << 20  // of infos and lists in memory
 )
 
 const (
@@ -51,8 +51,10 @@ type clientIndex struct {
 	loaded   bool
 	segments []*segment // in the order of their blocks
 	pending  []*info    // blocks of this run that are in no index
-	size     int        // of pending
+	list     keyList    // of pending
+	size     int        // of pending and list
 	tables   []*tablePart
+	lists    []*directory
 }
 
 // segment is an index that is stored.
@@ -62,6 +64,8 @@ type segment struct {
 	from, to    int64
 	sums        sums
 	infos       []*info // nil: not in memory
+	lean        bool    // those listed have no filter
+	list        *directory
 }
 
 // sums add up blocks.
@@ -112,7 +116,7 @@ func (c *catalog) forget(id uint32) {
 	x := c.client(id)
 	x.mu.Lock()
 	c.hold(-x.size)
-	x.segments, x.pending, x.size, x.tables = nil, nil, 0, nil
+	x.segments, x.pending, x.list, x.size, x.tables, x.lists = nil, nil, keyList{}, 0, nil, nil
 	x.mu.Unlock()
 }
 
@@ -130,14 +134,21 @@ func (c *catalog) add(client uint32, i *info) {
 	x := c.client(client)
 	x.mu.Lock()
 	hour := int64(c.a.o.hour)
-	if n := len(x.pending); n > 0 && (x.pending[0].first/hour != i.first/hour || x.size > indexBytes) {
-		c.write(client, x, x.pending)
-		c.hold(-x.size)
-		x.pending, x.size = nil, 0
+	routes := i.routesOf
+	i.routesOf = nil
+	most := indexBytes
+	if x.list.entries > 0 {
+		most = listPending
 	}
+	if n := len(x.pending); n > 0 && (x.pending[0].first/hour != i.first/hour || x.size-x.list.size() > most || !x.list.room(routes)) {
+		c.writePending(client, x)
+	}
+	size := i.size() - x.list.size()
 	x.pending = append(x.pending, i)
-	x.size += i.size()
-	full := c.hold(i.size())
+	x.list.add(i, routes)
+	size += x.list.size()
+	x.size += size
+	full := c.hold(size)
 	x.mu.Unlock()
 	if full {
 		c.relieve()
@@ -165,10 +176,14 @@ func (c *catalog) relieve() {
 				s.infos = nil
 			}
 		}
+		for _, d := range x.lists {
+			if d.blocks != nil {
+				c.hold(-d.size())
+				d.blocks, d.holders, d.parts = nil, nil, nil
+			}
+		}
 		if x.size > 4<<10 {
-			c.write(id, x, x.pending)
-			c.hold(-x.size)
-			x.pending, x.size = nil, 0
+			c.writePending(id, x)
 		}
 		x.mu.Unlock()
 	}
@@ -189,27 +204,61 @@ func (c *catalog) flush(ctx context.Context) error {
 		x := c.client(id)
 		x.mu.Lock()
 		if len(x.pending) > 0 {
-			c.write(id, x, x.pending)
-			x.pending, x.size = nil, 0
+			c.writePending(id, x)
 		}
 		x.mu.Unlock()
 	}
 	return nil
 }
 
-// write stores an index of infos. If that cannot be, they are found again from the blocks. It is called with x locked.
-func (c *catalog) write(client uint32, x *clientIndex, infos []*info) {
-	s := &segment{first: infos[0].seq, last: infos[len(infos)-1].seq, from: infos[0].first, to: infos[0].last}
+// writePending stores what is pending: its list, where it is worth one, and indices. It is called with x locked.
+func (c *catalog) writePending(client uint32, x *clientIndex) {
+	var d *directory
+	if len(x.pending) >= c.a.o.list && x.list.entries > 0 {
+		if d = c.writeList(client, &x.list); d != nil && x.loaded {
+			x.lists = append(x.lists, d)
+			c.hold(d.size())
+		}
+	}
+	for rest := x.pending; len(rest) > 0; {
+		n, size := 0, 0
+		for n < len(rest) && size < indexBytes {
+			size += rest[n].size()
+			if d != nil && rest[n].listed {
+				size -= len(rest[n].filter)
+			}
+			n++
+		}
+		c.write(client, x, rest[:n], d)
+		rest = rest[n:]
+	}
+	c.hold(-x.size)
+	x.pending, x.list, x.size = nil, keyList{}, 0
+}
+
+// write stores an index of infos; those that are in a list are without their filters. If that cannot be, they are found
+// again from the blocks. It is called with x locked.
+func (c *catalog) write(client uint32, x *clientIndex, infos []*info, list *directory) {
+	kind := kindIndex
+	if list != nil {
+		kind = kindLean
+	}
+	s := &segment{lean: list != nil, list: list, first: infos[0].seq, last: infos[len(infos)-1].seq, from: infos[0].first, to: infos[0].last}
 	var b []byte
 	for _, i := range infos {
 		s.sums.add(i)
 		s.from, s.to = min(s.from, i.first), max(s.to, i.last)
+		if list != nil && i.listed {
+			lean := *i
+			lean.filter, lean.flags = nil, i.flags|flagListed
+			i = &lean
+		}
 		b = appendInfo(b, i)
 	}
 	m := &nats.Msg{
 		Subject: c.a.store.subject("checkpoint", client), Data: s2.Encode(nil, b),
 		Header: nats.Header{
-			hdrVersion: {formatVersion}, hdrKind: {kindIndex}, hdrBlocks: {numbers(int64(s.first), int64(s.last))}, hdrTime: {numbers(s.from, s.to)},
+			hdrVersion: {formatVersion}, hdrKind: {kind}, hdrBlocks: {numbers(int64(s.first), int64(s.last))}, hdrTime: {numbers(s.from, s.to)},
 			hdrSums: {numbers(s.sums.blocks, s.sums.records, s.sums.raw, s.sums.stored, s.sums.routes, s.sums.lost, s.sums.lostBytes, int64(s.sums.flags))},
 		},
 	}
@@ -220,7 +269,7 @@ func (c *catalog) write(client uint32, x *clientIndex, infos []*info) {
 	}
 	s.seq = seq
 	if seq == 0 {
-		s.infos = slices.Clone(infos)
+		s.infos, s.lean, s.list = slices.Clone(infos), false, nil
 	}
 	if x.loaded {
 		x.segments = append(x.segments, s)
@@ -272,6 +321,8 @@ func readInfos(packed []byte, client uint32) ([]*info, error) {
 		if s.bad {
 			return nil, errCut
 		}
+		i.listed = i.flags&flagListed != 0
+		i.flags &^= flagListed
 		out = append(out, i)
 	}
 	return out, nil
@@ -297,15 +348,22 @@ func (c *catalog) load(ctx context.Context, client uint32) (*clientIndex, error)
 	}
 	var segments []*segment
 	var tables []*tablePart
+	var lists []*directory
 	err := c.a.walk(ctx, checkpointStream, []string{c.a.store.subject("checkpoint", client)}, walkFrom{}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		h := m.Headers()
 		if h.Get(hdrVersion) != formatVersion {
 			return nil
 		}
 		switch h.Get(hdrKind) {
-		case kindIndex:
+		case kindIndex, kindLean:
 			if s, err := parseSegment(h, meta.Sequence.Stream); err == nil {
+				s.lean = h.Get(hdrKind) == kindLean
 				segments = append(segments, s)
+			}
+		case kindKeys:
+			var first, last int64
+			if parseNumbers(h.Get(hdrBlocks), &first, &last) == nil {
+				lists = append(lists, &directory{seq: meta.Sequence.Stream, first: uint64(first), last: uint64(last)})
 			}
 		case kindTable:
 			if t, err := parseTablePart(h, meta.Sequence.Stream); err == nil {
@@ -319,6 +377,13 @@ func (c *catalog) load(ctx context.Context, client uint32) (*clientIndex, error)
 		return nil, err
 	}
 	slices.SortFunc(segments, func(p, q *segment) int { return int(int64(p.first) - int64(q.first)) })
+	for _, s := range segments {
+		for _, d := range lists {
+			if s.lean && d.first <= s.first && s.last <= d.last {
+				s.list = d
+			}
+		}
+	}
 	// Blocks behind the last index: of a run that was killed.
 	var next uint64
 	for _, s := range segments {
@@ -349,14 +414,14 @@ func (c *catalog) load(ctx context.Context, client uint32) (*clientIndex, error)
 		x.mu.Unlock()
 		return nil, err
 	}
-	x.segments, x.tables, x.loaded = segments, tables, true
+	x.segments, x.tables, x.lists, x.loaded = segments, tables, lists, true
 	for len(found) > 0 {
 		n, size := 0, 0
 		for n < len(found) && size < indexBytes {
 			size += found[n].size()
 			n++
 		}
-		c.write(client, x, found[:n])
+		c.write(client, x, found[:n], nil)
 		found = found[n:]
 	}
 	return x, nil
@@ -386,38 +451,66 @@ func (c *catalog) infos(ctx context.Context, s *segment, client uint32) ([]*info
 	return list, nil
 }
 
-// back calls f with the blocks of a client, newest first, until it is false. Segments of which skip is true are left out.
-func (c *catalog) back(ctx context.Context, client uint32, skip func(*segment) bool, f func(*info) bool) error {
+// back calls f with the blocks of a client, newest first, until it is false. Segments of which skip is true are left out;
+// it is asked about each with the one before, nil for the oldest.
+func (c *catalog) back(ctx context.Context, client uint32, skip func(s, before *segment) bool, f func(*info) bool) error {
+	return c.backFor(ctx, client, nil, skip, func(i *info, _ bool) bool { return f(i) })
+}
+
+// backFor is back with what lists say of keys. It is all that there is of the blocks of which f is told that they are listed.
+func (c *catalog) backFor(ctx context.Context, client uint32, v *events, skip func(s, before *segment) bool, f func(i *info, listed bool) bool) error {
 	x, err := c.load(ctx, client)
 	if err != nil {
 		return err
 	}
 	pending := slices.Clone(x.pending)
 	segments := slices.Clone(x.segments)
+	if v != nil {
+		v.pending(&x.list)
+	}
 	x.mu.Unlock()
 	for k := len(pending) - 1; k >= 0; k-- {
-		if !f(pending[k]) {
+		if !f(pending[k], v != nil && pending[k].listed) {
 			return nil
 		}
 	}
+	var last, gone *directory
 	for k := len(segments) - 1; k >= 0; k-- {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if skip != nil && skip(segments[k]) {
+		var before *segment
+		if k > 0 {
+			before = segments[k-1]
+		}
+		s := segments[k]
+		if skip != nil && skip(s, before) {
 			continue
 		}
 		x.mu.Lock()
-		list, err := c.infos(ctx, segments[k], client)
+		infos, err := c.infos(ctx, s, client)
+		var d directory // stays empty where there is nothing new to be looked up
+		if v != nil && s.list != nil && s.list != last && err == nil {
+			last = s.list
+			if err = c.directory(ctx, last); err == nil {
+				d = *last
+			}
+		}
 		x.mu.Unlock()
+		if err == nil && len(d.parts) > 0 {
+			err = c.stored(ctx, &d, v)
+		}
+		if errors.Is(err, errNoList) {
+			gone, err = last, nil
+		}
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil // no longer kept, as all before it
 		}
 		if err != nil {
 			return err
 		}
-		for n := len(list) - 1; n >= 0; n-- {
-			if !f(list[n]) {
+		for n := len(infos) - 1; n >= 0; n-- {
+			if !f(infos[n], v != nil && infos[n].listed && s.list != nil && s.list != gone) {
 				return nil
 			}
 		}
@@ -450,7 +543,7 @@ func (c *catalog) newest(ctx context.Context, client uint32) (last *info, err er
 // between is the first and the last block of a client with something of a time; first is 0 if there is none. What was
 // appended but is not stored is not among them.
 func (c *catalog) between(ctx context.Context, client uint32, from, to int64) (first, last uint64, err error) {
-	err = c.back(ctx, client, func(s *segment) bool { return s.to < from || s.from > to }, func(i *info) bool {
+	err = c.back(ctx, client, func(s, _ *segment) bool { return s.to < from || s.from > to }, func(i *info) bool {
 		if i.last >= from && i.first <= to {
 			first = i.seq
 			last = max(last, i.seq)

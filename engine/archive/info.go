@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -30,6 +31,8 @@ type info struct {
 	peers       []uint16 // hashes of the peers touched, sorted
 	filter      filter   // over the keys of the routes touched
 	gap         *Gap     // before the block
+	listed      bool     // its routes are in a list; it may have a filter all the same
+	routesOf    *touched // on the way from the scanner to the list
 }
 
 // Flags of a block.
@@ -174,12 +177,21 @@ type scanner struct {
 		header [34]byte
 		coding coding
 		ok     bool
+		holder holder
+		id     int // of holder in list, and 1; 0: it is not there yet
 	}
 	update   bgp.Update
 	nlri     bgp.NLRI
 	sections []bgp.Section
 	parser   bmp.Parser
 	filter   []byte
+
+	list    *touched          // the block's routes; nil: it is not listed
+	holders map[holder]uint16 // those of list
+	touches []touch
+	seed    uint64
+	record  []byte
+	extra   []byte
 }
 
 type codingKey struct {
@@ -193,15 +205,21 @@ type coding struct {
 	as4     bool
 }
 
-func newScanner() *scanner {
-	return &scanner{peers: make(map[PeerKey]uint16), touched: make(map[uint16]struct{})}
+// newScanner makes one that hashes attributes with a seed.
+func newScanner(seed uint64) *scanner {
+	return &scanner{seed: seed, peers: make(map[PeerKey]uint16), touched: make(map[uint16]struct{}), holders: make(map[holder]uint16)}
 }
 
 // scan fills in what the records of a block tell; codings is the client's, of earlier blocks. What the info keeps is
-// its own.
-func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding) {
+// its own. With list it has the routes, too.
+func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding, list bool) {
 	s.hashes = s.hashes[:0]
 	clear(s.touched)
+	s.list = nil
+	if list {
+		s.list = &touched{routes: s.touches[:0]}
+		clear(s.holders)
+	}
 	if len(s.peers) > 100_000 {
 		clear(s.peers)
 	}
@@ -253,6 +271,7 @@ func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding) {
 				}
 				codings[ck] = now
 				near.header, near.coding, near.ok = [34]byte(p), now, true
+				near.holder, near.id = holder{peer: key, view: h.View()}, 0
 			}
 		}
 		if sec := binary.BigEndian.Uint32(p[34:]); sec != 0 {
@@ -273,12 +292,16 @@ func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding) {
 		case bmp.PeerDownType:
 			i.flags |= flagState
 		case bmp.RouteMonitoringType:
-			s.routes(i, &r)
+			s.routes(i, &r, &near.holder, &near.id)
 		}
 	}
 	i.routes = len(s.hashes)
 	s.filter = newFilter(s.filter, s.hashes)
 	i.filter = slices.Clone(s.filter)
+	if s.list != nil && len(s.list.holders) <= listHolders {
+		s.touches = s.list.routes
+		i.listed, i.routesOf = true, &touched{s.list.holders, slices.Clone(s.touches)}
+	}
 	if len(s.touched) > manyPeers {
 		i.flags |= flagAllPeers
 		return
@@ -298,7 +321,7 @@ func (s *scanner) forget() {
 }
 
 // routes takes the keys of the routes of a Route Monitoring.
-func (s *scanner) routes(i *info, r *record) {
+func (s *scanner) routes(i *info, r *record, h *holder, id *int) {
 	pdu := updateOf(&s.parser, r)
 	if pdu == nil {
 		return
@@ -315,10 +338,50 @@ func (s *scanner) routes(i *info, r *record) {
 		sec := &s.sections[k]
 		it := &s.nlri
 		it.Reset(sec.Family, sec.AddPath, sec.Withdraw, sec.Field)
+		if s.list != nil {
+			s.listed(sec, h, id)
+			continue
+		}
 		for it.Next() {
 			s.hashes = append(s.hashes, keyHash(sec.Family, it.Key))
 		}
 	}
+}
+
+// listed takes the routes of a section with what is said of them, as a replay will read it.
+func (s *scanner) listed(sec *bgp.Section, h *holder, id *int) {
+	gone := sec.Withdraw || s.update.Malformed != nil && s.update.Malformed.Class >= bgp.TreatAsWithdraw
+	said := uint32(hashWithdrawn)
+	for first := true; s.nlri.Next(); first = false {
+		hash := keyHash(sec.Family, s.nlri.Key)
+		s.hashes = append(s.hashes, hash)
+		if !gone && (first || !bytes.Equal(s.nlri.Extra, s.extra)) {
+			s.extra = append(s.extra[:0], s.nlri.Extra...)
+			s.record = s.update.AppendRecord(s.record[:0], sec.Family, s.nlri.Extra)
+			said = recordHash(s.seed, s.record)
+		}
+		var who uint16
+		if p := s.nlri.PathID; p != 0 {
+			who = s.holder(holder{h.peer, h.view, p})
+		} else {
+			if *id == 0 {
+				*id = int(s.holder(*h)) + 1
+			}
+			who = uint16(*id - 1)
+		}
+		s.list.routes = append(s.list.routes, touch{key: listKey(sec.Family, s.nlri.Key, hash) | uint64(who), hash: said})
+	}
+}
+
+// holder is the number of one in list. Where there are more than it can have, list is not used.
+func (s *scanner) holder(h holder) uint16 {
+	id, ok := s.holders[h]
+	if !ok && len(s.list.holders) <= listHolders {
+		id = uint16(len(s.list.holders))
+		s.list.holders = append(s.list.holders, h)
+		s.holders[h] = id
+	}
+	return id
 }
 
 // updateOf is the UPDATE in a Route Monitoring; nil if it has none.

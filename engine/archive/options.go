@@ -44,6 +44,7 @@ type Options struct {
 	free    func() (uint64, error) // of tests: bytes free on the disk
 	now     func() time.Time       // of tests
 	hour    time.Duration          // of tests: what an index covers; 0 is 1 h
+	list    int                    // of tests: of how many blocks a list is made; 0 is 64, below which filters do
 }
 
 type natsOptions struct {
@@ -64,6 +65,7 @@ func (o Options) withDefaults() (Options, error) {
 	set(&o.QueueBytes, DefaultQueue)
 	set(&o.Grace, 10*time.Minute)
 	set(&o.hour, time.Hour)
+	set(&o.list, 64)
 	set(&o.server.publishTimeout, 5*time.Second)
 	set(&o.server.openTimeout, 3*time.Second)
 	if o.now == nil {

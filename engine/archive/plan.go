@@ -22,8 +22,11 @@ type plan struct {
 	cut        uint64 // the block in which the time asked for lies: of blocks before it, everything came before
 	begin      int64  // arrival of the oldest record that it goes back to
 	setBack    bool   // the clock was set back over the time asked for
-	nextRun    int64  // when the station was started anew, after the run that plan ends with; 0: not before the time asked for
-	gaps       []Gap
+	// cuts says of routes from which block on they are to be read: what earlier ones say of them does not matter, and not all of
+	// it is read.
+	cuts    map[routeName]uint64
+	nextRun int64 // when the station was started anew, after the run that plan ends with; 0: not before the time asked for
+	gaps    []Gap
 }
 
 // maxPlanGaps bounds the gaps that an answer names.
@@ -39,10 +42,18 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		base = from
 	}
 	var keys []uint64
-	for _, k := range want.Keys {
-		keys = append(keys, keyHash(k.Family, k.Key))
+	var said *events // of blocks that are listed
+	p.pruned = prune && len(want.Keys) > 0
+	if p.pruned {
+		said = &events{routes: make(map[routeID][]keyEvent)}
 	}
-	p.pruned = prune && len(keys) > 0
+	for _, k := range want.Keys {
+		h := keyHash(k.Family, k.Key)
+		keys = append(keys, h)
+		if said != nil {
+			said.keys = append(said.keys, listKey(k.Family, k.Key, h))
+		}
+	}
 	prune = p.pruned || want.noRoutes
 	var peers []uint16
 	for _, k := range want.Peers {
@@ -64,7 +75,12 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	var run int64 // of the station that holds what is held at base
 	var nextRun int64
 	found, back := false, false
-	err = a.catalog.back(ctx, client, nil, func(i *info) bool {
+	var walked []*info
+	var states, others []uint64 // what changes more than routes, and what is not listed and may be about a key
+	var later *info             // the block after
+	// What came later is not looked at, but for what follows the time: it says when the station was started anew.
+	skip := func(s, before *segment) bool { return p.cut == 0 && s.from > t && before != nil && before.from > t }
+	err = a.catalog.backFor(ctx, client, said, skip, func(i *info, listed bool) bool {
 		if p.cut == 0 && i.first > t {
 			nextRun = i.run
 			return true
@@ -94,19 +110,42 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		p.recoded = p.recoded || i.flags&flagRecoded != 0
 		back = back || i.flags&flagBack != 0
 		take := i.state() || !prune
-		for n := 0; n < len(keys) && !take; n++ {
-			take = i.filter.has(keys[n])
+		other := said != nil && !listed && i.listed && len(i.filter) == 0 && i.routes > 0 // its list is lost
+		for n := 0; n < len(keys) && !listed && !other; n++ {
+			other = i.filter.has(keys[n])
 		}
+		take = take || other
 		if take && len(peers) > 0 && !i.state() {
 			take = slices.ContainsFunc(peers, i.touches)
+		}
+		if said != nil {
+			walked = append(walked, i)
+			if later != nil && later.run != i.run {
+				states = append(states, later.seq)
+			}
+			if i.state() {
+				states = append(states, i.seq)
+			}
+			if other {
+				others = append(others, i.seq)
+			}
 		}
 		if take && i.count > 0 {
 			p.blocks = append(p.blocks, i)
 		}
 		found = i.flags&flagSession != 0 && i.last+int64(a.o.Grace) <= base
+		later = i
 		return !found
 	})
 	slices.Reverse(p.blocks)
+	slices.Reverse(walked)
+	slices.Reverse(states)
+	slices.Reverse(others)
+	unlisted := p.blocks
+	if said != nil {
+		said.within(walked, want.Peers, states, others)
+		p.blocks = withBlocks(unlisted, walked, said.blocks())
+	}
 	slices.Reverse(p.gaps)
 	if err == nil && back && floor != -1<<63 {
 		// What came before a checkpoint is known by its time, and that is of no use here.
@@ -117,6 +156,11 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	// The archive ends before the beginning of a session was found: it began there, or what is older is no longer kept.
 	if !found && p.parts == nil && len(p.blocks) > 0 && !a.begins(ctx, client, p.blocks[0]) {
 		p.parts, p.incomplete = parts, parts == nil
+	}
+	if said != nil && p.parts == nil && from == 0 {
+		var deciding []uint64
+		deciding, p.cuts = said.deciding(want.Keys, p.cut, states, others)
+		p.blocks = withBlocks(unlisted, walked, deciding)
 	}
 	if p.parts != nil && p.begin > covered {
 		p.begin = covered

@@ -25,6 +25,7 @@ type replayer struct {
 	after     map[int64]int64 // the beginning of the session after that of one
 	down      int64           // 0: a session runs
 	now       int64
+	block     uint64 // of the record being applied
 	ordinal   uint64
 	peers     map[PeerKey]*replayPeer
 	gone      map[PeerKey]HeldPeer // of earlier runs of the station
@@ -192,6 +193,7 @@ func (r *replayer) apply(rec *record, i *info) error {
 		return nil
 	}
 	r.ordinal++
+	r.block = i.seq
 	if i.run != r.run {
 		if r.run != 0 {
 			r.anew(min(max(r.now, i.run), rec.arrival))
@@ -661,6 +663,9 @@ func (r *replayer) section(u *bgp.Update, sec *bgp.Section, addPath, withdrawAll
 	made := false
 	for it.Next() {
 		if keys != nil && !keys[string(it.Key)] || r.want.Select != nil && !r.want.Select(k.view, sec.Family, it.Key, it.PathID) {
+			continue
+		}
+		if r.plan.cuts != nil && r.block < r.plan.cuts[routeName{holder{pk, k.view, it.PathID}, k.family, string(it.Key)}] {
 			continue
 		}
 		r.key = append(r.key[:0], byte(it.PathID>>24), byte(it.PathID>>16), byte(it.PathID>>8), byte(it.PathID))

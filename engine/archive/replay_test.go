@@ -337,7 +337,8 @@ func diffHeld(t *testing.T, what string, got, want map[string]string) {
 func proveAt(t *testing.T, n *naive, rng *rand.Rand, questions int) {
 	t.Helper()
 	dir := t.TempDir()
-	options := Options{Dir: dir, Grace: n.grace}
+	options := Options{Dir: dir, Grace: n.grace, list: 1 + 1000*rng.IntN(2)} // with lists of keys, or filters alone
+	options.hour = max(n.records[len(n.records)-1].at.Sub(n.records[0].at)/time.Duration(1+rng.IntN(8)), time.Second)
 	a := open(t, options)
 	run := 0
 	contexts := make([]bgp.Context, len(n.records))

@@ -1,0 +1,198 @@
+package archive
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"bmp/proto/bgp"
+	"bmp/proto/bmp"
+	"bmp/proto/bmptest"
+)
+
+// churned is an archive with lists of keys of a random history: few prefixes, most of what is announced again the same,
+// sessions and peers that flap, blocks that are full and so are not listed, and restarts of the station.
+func churned(t *testing.T, rng *rand.Rand, o Options) (a *Archive, begin, end time.Time, keys []RouteKey) {
+	o.Dir, o.Grace = t.TempDir(), 20*time.Second
+	at := time.Now().Add(-24 * time.Hour).Truncate(time.Millisecond)
+	begin = at
+	peers := []bmptest.Peer{bmptest.NewPeer("10.0.0.1", 65001), bmptest.NewPeer("10.0.0.2", 65002), bmptest.NewPeer("2001:db8::3", 65003),
+		bmptest.NewLocRIB("vrf1", 1, 65000)}
+	peers[0].Sent.AddPath = []bmptest.AddPath{{Family: bmptest.IPv4Unicast, Mode: 3}}
+	peers[0].Received.AddPath = peers[0].Sent.AddPath
+	prefixes := []string{"0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "192.0.2.0/24"}
+	for _, p := range prefixes {
+		keys = append(keys, RouteKey{bgp.IPv4Unicast, bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix(p))})
+	}
+	a = open(t, o)
+	put := func(s *bmptest.Session, addPath bool) {
+		for _, m := range s.Messages() {
+			c := bgp.Context{AS4: true}
+			if addPath {
+				c.AddPath = c.AddPath.With(bgp.IPv4Unicast)
+			}
+			a.Client(1).Append(&Entry{Time: at, Raw: m, Context: c})
+		}
+		at = at.Add(time.Duration(1+rng.IntN(50)) * time.Millisecond)
+	}
+	session := func() {
+		a.Client(1).Begin(SessionRecord{Time: at})
+		for _, p := range peers {
+			if rng.IntN(5) > 0 {
+				put(new(bmptest.Session).PeerUp(p), false)
+			}
+		}
+	}
+	session()
+	for range 2500 {
+		i := rng.IntN(len(peers))
+		view := bmp.AdjInPre
+		if peers[i].Header.Type == bmp.LocRIBPeer {
+			view = bmp.LocRIB
+		}
+		switch x := rng.IntN(1000); {
+		case x < 3:
+			put(new(bmptest.Session).PeerDown(peers[i], bmp.DownRemote, nil), false)
+		case x < 6:
+			put(new(bmptest.Session).PeerUp(peers[i]), false)
+		case x < 8:
+			put(new(bmptest.Session).EndOfRIB(peers[i], view, bmptest.IPv4Unicast), false)
+		case x < 10:
+			a.Client(1).End(SessionRecord{Time: at})
+			at = at.Add(time.Duration(rng.IntN(20)) * time.Second)
+			if rng.IntN(3) == 0 {
+				closeArchive(t, a)
+				if o.list = 1; rng.IntN(3) == 0 {
+					o.list = 1 << 30 // as it was before there were lists
+				}
+				a = open(t, o)
+			}
+			session()
+		default:
+			n := bmptest.Prefixes(prefixes[min(rng.IntN(2*len(prefixes)), len(prefixes)-1)]) // the last one is hot
+			if i == 0 {
+				n[0].PathID = uint32(1 + rng.IntN(2))
+			}
+			u := bmptest.Update{AddPath: i == 0, ASPath: []uint32{peers[i].Header.AS, uint32(1 + min(rng.IntN(20), 2))}, Announce: n}
+			if rng.IntN(12) == 0 {
+				u = bmptest.Update{AddPath: i == 0, Withdraw: n}
+			}
+			put(new(bmptest.Session).Monitor(peers[i], view, u.Bytes()), i == 0)
+		}
+		if rng.IntN(4) == 0 {
+			p := a.Client(1)
+			p.mu.Lock()
+			p.seal()
+			if n := len(p.sealed); n > 0 && rng.IntN(15) == 0 {
+				p.sealed[n-1].full = true
+			}
+			p.mu.Unlock()
+			if rng.IntN(10) == 0 {
+				syncArchive(t, a, 1)
+			}
+		}
+	}
+	syncArchive(t, a, 1)
+	return a, begin, at, keys
+}
+
+// TestListsAgree: what is found through lists is what a replay of everything finds.
+func TestListsAgree(t *testing.T) {
+	fewer := 0
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 11))
+			a, begin, end, keys := churned(t, rng, Options{list: 1, hour: 10 * time.Second})
+			for range 60 {
+				at := begin.Add(time.Duration(rng.Int64N(int64(end.Sub(begin)))))
+				some := keys[rng.IntN(len(keys)):]
+				some = some[:1+rng.IntN(len(some))]
+				of := func(key []byte) bool {
+					for _, k := range some {
+						if bytes.Equal(k.Key, key) {
+							return true
+						}
+					}
+					return false
+				}
+				found, err := a.At(bg, 1, Want{Keys: some}, at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				held, err := a.At(bg, 1, Want{Select: func(_ bmp.View, _ bgp.Family, key []byte, _ uint32) bool { return of(key) }}, at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				diffHeld(t, fmt.Sprintf("%d keys at %s", len(some), at), heldText(found.Routes), heldText(held.Routes))
+				if found.Down != held.Down || found.Incomplete != held.Incomplete {
+					t.Fatalf("%+v, not %+v", found, held)
+				}
+				if found.Blocks*4 < held.Blocks {
+					fewer++
+				}
+				var told [2][]string
+				to := at.Add(time.Duration(rng.Int64N(int64(end.Sub(at)) + 1)))
+				for n, w := range []Want{{Keys: some}, {Select: func(_ bmp.View, _ bgp.Family, key []byte, _ uint32) bool { return of(key) }}} {
+					if _, err := a.History(bg, 1, w, at, to, func(c *Change) error {
+						told[n] = append(told[n], fmt.Sprint(c.Action, c.Cause, c.Peer, c.View, c.PathID, c.Key, c.Record, c.Before, c.Since))
+						return nil
+					}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if a, b := fmt.Sprint(told[0]), fmt.Sprint(told[1]); a != b {
+					t.Fatalf("history from %s to %s: %d changes, not %d:\n%s\n%s", at, to, len(told[0]), len(told[1]), a, b)
+				}
+			}
+		})
+	}
+	if fewer == 0 {
+		t.Error("no question was answered with less than a quarter of the blocks")
+	}
+}
+
+// TestListsLost: what a list is missing of is found in the blocks.
+func TestListsLost(t *testing.T) {
+	for _, what := range []string{kindKeys, kindKeysPart} {
+		t.Run(what, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(1, 12))
+			o := Options{list: 1, hour: 10 * time.Second}
+			a, begin, end, keys := churned(t, rng, o)
+			lost := 0
+			if err := a.walk(bg, checkpointStream, []string{a.store.subject("checkpoint", "*")}, walkFrom{}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+				if m.Headers().Get(hdrKind) == what && lost < 3 {
+					lost++
+					return a.store.checks.DeleteMsg(bg, meta.Sequence.Stream)
+				}
+				return nil
+			}); err != nil || lost == 0 {
+				t.Fatal(lost, err)
+			}
+			for range 40 {
+				at := begin.Add(time.Duration(rng.Int64N(int64(end.Sub(begin)))))
+				key := keys[rng.IntN(len(keys))]
+				found, err := a.At(bg, 1, Want{Keys: []RouteKey{key}}, at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				held, err := a.At(bg, 1, Want{Select: func(_ bmp.View, _ bgp.Family, k []byte, _ uint32) bool { return bytes.Equal(k, key.Key) }}, at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				diffHeld(t, fmt.Sprintf("%x at %s", key.Key, at), heldText(found.Routes), heldText(held.Routes))
+			}
+			// And nothing of a client that is thrown away stays.
+			if _, err := a.Flush(bg, 1, false); err != nil {
+				t.Fatal(err)
+			}
+			if i, err := a.store.checks.Info(bg); err != nil || i.State.Msgs > 0 {
+				t.Errorf("%d messages are left: %v", i.State.Msgs, err)
+			}
+		})
+	}
+}
