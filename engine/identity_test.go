@@ -447,3 +447,33 @@ func TestARouterThatRestarts(t *testing.T) {
 	r.send(new(bmptest.Session).PeerDown(p, bmp.DownRemote, nil))
 	r.hasRoutes()
 }
+
+// A router comes back as the client whose name it said last: one that came after the first message, or another one.
+func TestARouterIsKnownByTheNameItSaidLast(t *testing.T) {
+	s := startStation(t, nil)
+	late := &router{t: t, station: s, conn: dial(t, s, "127.0.0.2")}
+	late.send(new(bmptest.Session).PeerUp(bmptest.NewPeer("10.0.0.1", 65001)))
+	late.send(new(bmptest.Session).Initiation("late", ""))
+	late.close()
+	if again := connect(t, s, "127.0.0.2", "late"); again.client != late.client {
+		t.Error("it did not come back by a name that came late")
+	}
+	r := connect(t, s, "127.0.0.3", "old")
+	r.send(new(bmptest.Session).Initiation("new", ""))
+	r.close()
+	other := connect(t, s, "127.0.0.3", "old")
+	if other.client == r.client {
+		t.Error("a router came back by a name that it no longer has")
+	}
+	if again := connect(t, s, "127.0.0.3", "new"); again.client != r.client {
+		t.Error("it did not come back by its new name")
+	}
+	// A client that was forgotten does not come back, and others of its identity do.
+	twin := connect(t, s, "127.0.0.3", "old")
+	other.close()
+	twin.close()
+	s.FlushClient(other.client, false)
+	if again := connect(t, s, "127.0.0.3", "old"); again.client != twin.client {
+		t.Errorf("it came back as client %d, not %d", again.client.ID(), twin.client.ID())
+	}
+}

@@ -155,40 +155,11 @@ func (s *Station) attach(h client.Hello) (*client.Client, error) {
 		}
 		c := client.New(&s.env, id, ident, h.Time)
 		s.clients[id] = c
+		s.named.add(c, ident)
 		c.Begin(h.Session, h.Time)
 		s.mu.Unlock()
 		return c, nil
 	}
-}
-
-// known finds the client that a session goes on with: one that is down and has the identity; Begin has been called for
-// it. Where there is none but one that is up and has been silent for long, its session is returned: it is to be
-// replaced. Called with the registry locked.
-func (s *Station) known(ident client.Identity, h client.Hello) (c *client.Client, old *client.Session) {
-	var same []*client.Client
-	for _, x := range s.clients {
-		if x.Name() == ident.SysName && x.Identity() == ident {
-			same = append(same, x)
-		}
-	}
-	slices.SortFunc(same, func(a, b *client.Client) int { return int(int64(a.ID()) - int64(b.ID())) })
-	for _, x := range same {
-		if up, _ := x.Silence(h.Time); up {
-			continue
-		}
-		if s.refusing.Load() && x.Totals().Routes == 0 {
-			continue // it would have to be loaded like a new one
-		}
-		if x.Begin(h.Session, h.Time) {
-			return x, nil
-		}
-	}
-	for _, x := range same {
-		if up, silent := x.Silence(h.Time); up && silent >= s.options.ReplaceIdle {
-			return nil, x.Session()
-		}
-	}
-	return nil, nil
 }
 
 // ended is called when a session of the client has ended.
@@ -239,6 +210,7 @@ func (s *Station) forget(c *client.Client) {
 // drop is forget for a client that has dropped everything itself. Called with the registry locked.
 func (s *Station) drop(c *client.Client) {
 	delete(s.clients, c.ID())
+	s.named.remove(c, c.Identity()) // it stays: without a session nobody changes it
 	if c.Name() != "" {
 		s.state.Gone(c.ID()) // not written down, it is a client that does not come back
 	}

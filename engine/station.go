@@ -55,6 +55,7 @@ type Station struct {
 	retention       atomic.Int64
 	unreadable      atomic.Uint64 // connections that ended before a first whole message
 	guard           memoryGuard
+	named           named
 
 	mu        sync.Mutex
 	port      uint16
@@ -87,6 +88,7 @@ func New(o Options) (*Station, error) {
 	s.feeds.Limit = allFeedBytes
 	s.relays = newRelays(s, o.relays)
 	s.env = client.Env{Store: s.store, Bus: s.bus, Budget: &s.budget, Timing: o.Timing, MaxMessage: o.MaxMessage, Begun: s.relays.begun}
+	s.env.Renamed = s.named.renamed
 	if err := s.joinCluster(o); err != nil {
 		return nil, errors.Join(err, s.store.Close(), state.Close())
 	}
@@ -95,7 +97,9 @@ func New(o Options) (*Station, error) {
 		return nil, errors.Join(err, s.store.Close(), state.Close())
 	}
 	for id, ident := range known {
-		s.clients[id] = client.New(&s.env, id, ident, now)
+		c := client.New(&s.env, id, ident, now)
+		s.clients[id] = c
+		s.named.add(c, ident)
 	}
 	s.memoryLimit.Store(s.options.MemoryLimit)
 	return s, nil

@@ -198,9 +198,12 @@ func (s *Session) initiation(m *bmp.Initiation) {
 			return fmt.Sprintf("a second Initiation names %q, the first %q", name, c.identity.SysName)
 		})
 	}
-	if name != "" || !c.initiated {
+	if was := c.identity; name != was.SysName && (name != "" || !c.initiated) {
 		c.identity.SysName = name
 		c.name.Store(&name)
+		if c.env.Renamed != nil {
+			c.env.Renamed(c, was, c.identity)
+		}
 	}
 	c.initiated = true
 	if len(s.frame.Raw) <= maxInitiation {

@@ -26,6 +26,8 @@ type Env struct {
 	// Begun, if not nil, is told that a session has begun, before its first message is applied and with the client locked:
 	// it may ask Client.ID and Glance alone. It returns feeds that have the session from its first byte on.
 	Begun func(*Client) []*Feed
+	// Renamed, if not nil, is told of a client that its router has given it another name, with the client locked.
+	Renamed func(c *Client, was, is Identity)
 
 	hellos atomic.Int64 // bytes held of sessions before their first whole message, beyond helloFree of each
 }
