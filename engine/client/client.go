@@ -30,6 +30,7 @@ type Env struct {
 	Renamed func(c *Client, was, is Identity)
 
 	hellos atomic.Int64 // bytes held of sessions before their first whole message, beyond helloFree of each
+	works  sync.Pool    // of *work
 }
 
 // Timing is how long things take. A zero field is its default.

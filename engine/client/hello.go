@@ -8,7 +8,7 @@ import (
 // Bounds of what is held of sessions before their first whole message, which decides whether they are a router's at all:
 // a thousand connections that each send most of a long message would else hold a thousand long messages.
 const (
-	helloFree  = 4 << 10  // of each session: twice its reader's first buffer, which holds any Initiation that routers send
+	helloFree  = 4 << 10  // of each session: four times its reader's first buffer, which holds any Initiation that routers send
 	hellosMost = 64 << 20 // of all together, beyond that
 )
 

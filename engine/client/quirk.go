@@ -79,12 +79,13 @@ func (s *Session) doPoked() {
 }
 
 func (s *Session) setProfile() {
-	s.parser.Profile = bmp.ProfileAuto
+	s.profile = bmp.ProfileAuto
 	for _, q := range s.client.quirks {
 		if q.Profile != bmp.ProfileAuto {
-			s.parser.Profile = q.Profile
+			s.profile = q.Profile
 		}
 	}
+	s.parser.Profile = s.profile
 }
 
 // quirkAddPath is the ADD-PATH form that was set for a peer and family; a quirk of the peer goes before one of the

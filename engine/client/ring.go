@@ -15,7 +15,7 @@ const (
 	ringMessages  = 10_000   // of one client
 	ringBytes     = 16 << 20 // of one client
 	ringChunk     = 64 << 10
-	ringFirst     = 2 << 10 // most of ten thousand idle routers never need a second chunk
+	ringFirst     = 3 << 9 // most of ten thousand idle routers never need a second chunk
 	ringHeaderLen = 40
 )
 
@@ -136,7 +136,7 @@ func (r *ring) grow(need int) {
 	r.mu.Lock()
 	size := max(need, r.budget.chunk())
 	if len(r.chunks) < 3 && need <= ringFirst<<(2*len(r.chunks)) {
-		size = min(size, ringFirst<<(2*len(r.chunks))) // 1, 4, 16 KiB, then full chunks
+		size = min(size, ringFirst<<(2*len(r.chunks))) // 1.5, 6, 24 KiB, then full chunks
 	}
 	for len(r.chunks) > 0 && (r.count-r.chunks[0].count >= ringMessages || int(r.size.Load())+size > ringBytes) {
 		r.dropOldest(true)

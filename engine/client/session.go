@@ -49,8 +49,10 @@ type Session struct {
 
 	// With client.mu held from attach on.
 	client     *Client
-	number     uint32 // of the session, on its client
-	parser     bmp.Parser
+	number     uint32      // of the session, on its client
+	profile    bmp.Profile // that was set
+	detected   bmp.Profile // that its messages showed
+	frame      bmp.Frame   // the message being applied, or the last one
 	writer     *rib.Writer
 	now        int64 // of the batch
 	clock      int64 // now since start, by the monotonic clock: what timers go by
@@ -69,8 +71,13 @@ type Session struct {
 	crowded    int64             // until then, on the clock, there is no room for another peer
 	archive    *archive.Appender // nil: none
 
-	// Scratch of the UPDATE being applied.
-	frame    bmp.Frame
+	*work // nil while the session waits for the router
+}
+
+// work is what a session needs while it works through a batch, and nothing of it from one batch to the next: most of many
+// routers have nothing to say at a time, and this is more than all else that is kept of a session.
+type work struct {
+	parser   bmp.Parser
 	update   bgp.Update
 	sections []bgp.Section
 	nlri     bgp.NLRI
@@ -80,6 +87,28 @@ type Session struct {
 	mark     entry // what the ring keeps of the message
 	changed  change
 	kept     archive.Entry
+}
+
+// takeWork is called when there is something to work on, giveWork when it is done. Both may be called twice.
+func (s *Session) takeWork() {
+	if s.work != nil {
+		return
+	}
+	w, _ := s.env.works.Get().(*work)
+	if w == nil {
+		w = &work{sections: make([]bgp.Section, 0, 4)}
+	}
+	clear(w.recent[:]) // another client's
+	w.parser.Resume(s.profile, s.detected)
+	s.work = w
+}
+
+func (s *Session) giveWork() {
+	if w := s.work; w != nil {
+		s.detected = w.parser.DetectedProfile()
+		s.work = nil
+		s.env.works.Put(w)
+	}
 }
 
 // NewSession makes the session of a connection. Serve runs it.
@@ -158,6 +187,8 @@ func (s *Session) Serve(attach func(Hello) (*Client, error)) (end End) {
 		end.Reason, end.Framing = s.why(err)
 		return end
 	}
+	s.takeWork()
+	defer s.giveWork()
 	hello := Hello{Session: s, Time: s.time}
 	if m, err := s.parser.Parse(f); err == nil {
 		if init, ok := m.(*bmp.Initiation); ok {
@@ -172,7 +203,6 @@ func (s *Session) Serve(attach func(Hello) (*Client, error)) (end End) {
 	end.Client = c
 	s.greeted.Store(true)
 	s.writer = s.env.Store.NewWriter()
-	s.sections = make([]bgp.Section, 0, 4)
 	c.mu.Lock()
 	s.client = c
 	s.begin()
@@ -222,6 +252,7 @@ func (s *Session) stamp(now time.Time) {
 }
 
 func (s *Session) startBatch(now time.Time) {
+	s.takeWork()
 	s.stamp(now)
 	s.readAt.Store(s.now)
 	s.follow = s.env.Bus.Wants(s.client.id)
@@ -246,6 +277,7 @@ func (s *Session) endBatch() {
 		c.rate.note(s.now, messages, c.bytes, c.announced, c.withdrawn)
 	}
 	s.readAt.Store(0)
+	s.giveWork()
 }
 
 // flush applies what is staged.

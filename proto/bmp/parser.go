@@ -7,7 +7,7 @@ import (
 )
 
 // Parser makes messages of the frames of one session, in their order. It returns the same structs again and again. The
-// zero value is ready. It is for one goroutine.
+// zero value is ready. It is for one goroutine. Resume has it go on with another session.
 type Parser struct {
 	// Profile is the profile of version 4; ProfileAuto has it detected. It may be set between two messages.
 	Profile Profile
@@ -25,6 +25,9 @@ type Parser struct {
 
 // DetectedProfile is what version 4 messages showed so far; ProfileAuto before the first one that does.
 func (p *Parser) DetectedProfile() Profile { return p.detected }
+
+// Resume makes p the parser of a session of which the profile was set, and detected so far, as they are.
+func (p *Parser) Resume(set, detected Profile) { p.Profile, p.detected = set, detected }
 
 // Parse makes a message of a frame. The message is valid until the next Parse, and aliases the frame.
 //

@@ -73,7 +73,7 @@ type ReaderOptions struct {
 // larger one from a pool, and gives it back as soon as a read fills it no more. A message longer than the largest gets a
 // buffer that doubles as its bytes come in: a length in a header alone allocates nothing.
 const (
-	smallBuffer  = 2 << 10
+	smallBuffer  = 1 << 10 // of many routers that have little to say, much of what is kept of each
 	mediumBuffer = 32 << 10
 	largeBuffer  = 256 << 10
 
@@ -258,8 +258,11 @@ func (r *Reader) room() {
 
 // largerBuffer is the next size.
 func largerBuffer(size int) int {
-	if size < largeBuffer {
-		return size * (mediumBuffer / smallBuffer)
+	switch {
+	case size < mediumBuffer:
+		return mediumBuffer
+	case size < largeBuffer:
+		return largeBuffer
 	}
 	return size * 2
 }

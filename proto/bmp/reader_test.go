@@ -277,7 +277,7 @@ func TestBufferIsSmallWhileIdle(t *testing.T) {
 	if n != 100200 {
 		t.Errorf("%d messages", n)
 	}
-	if got := fmt.Sprint(s.rooms[:3]); !strings.HasPrefix(got, "[2048 32") {
+	if got := fmt.Sprint(s.rooms[:3]); !strings.HasPrefix(got, "[1024 32") {
 		t.Errorf("room of the first reads: %v", s.rooms)
 	}
 	largest := 0
