@@ -47,26 +47,34 @@ func (s *Station) serve(conn *listen.Conn, ep client.Endpoint) *client.Session {
 	place := s.waiting.Enter(ep.Remote.Addr(), func() {
 		x.Close("closed to make room: too many connections that have sent nothing")
 	})
-	go func() {
-		defer s.sessions.Done()
-		end := x.Serve(func(h client.Hello) (*client.Client, error) {
-			place.Leave()
-			return s.attach(h)
-		})
-		place.Leave()
-		s.mu.Lock()
-		delete(s.running, x)
-		s.mu.Unlock()
-		if end.Client == nil {
-			s.unreadable.Add(1)
-			if more, ok := s.refused.tell(time.Now()); ok {
-				s.say("Connection from %s closed before a first message: %s%s", ep.Remote, end.Reason, andMore(more))
-			}
-			return
-		}
-		s.ended(end.Client)
-	}()
+	go s.run(x, place)
 	return x
+}
+
+// run is the goroutine of a session. It is there for as long as its router is connected: what it does before and after that
+// is in functions of their own, so that their stack is not needed meanwhile.
+func (s *Station) run(x *client.Session, place *listen.Place) {
+	s.left(x, place, x.Serve(func(h client.Hello) (*client.Client, error) {
+		place.Leave()
+		return s.attach(h)
+	}))
+	s.sessions.Done()
+}
+
+// left is called when a session has ended.
+func (s *Station) left(x *client.Session, place *listen.Place, end *client.End) {
+	place.Leave()
+	s.mu.Lock()
+	delete(s.running, x)
+	s.mu.Unlock()
+	if end.Client == nil {
+		s.unreadable.Add(1)
+		if more, ok := s.refused.tell(time.Now()); ok {
+			s.say("Connection from %s closed before a first message: %s%s", x.Endpoint().Remote, end.Reason, andMore(more))
+		}
+		return
+	}
+	s.ended(end.Client)
 }
 
 // Open counts the open sessions of each listener, by the name that Endpoint has: those of clients, and those that have not said

@@ -118,8 +118,15 @@ func (s *State) compact() error {
 	return nil
 }
 
+// stateLine is written for each session that begins, in its goroutine: package fmt would need a deeper stack, which each of
+// them kept.
 func stateLine(id uint32, i client.Identity) string {
-	return fmt.Sprintf("client %d %q %q %s %q\n", id, i.Netns, i.VRF, i.Address, i.SysName)
+	b := strconv.AppendUint(append(make([]byte, 0, 128), "client "...), uint64(id), 10)
+	b = strconv.AppendQuote(append(b, ' '), i.Netns)
+	b = strconv.AppendQuote(append(b, ' '), i.VRF)
+	b = append(append(b, ' '), i.Address.String()...) // of none, too, it is a word
+	b = strconv.AppendQuote(append(b, ' '), i.SysName)
+	return string(append(b, '\n'))
 }
 
 func (s *State) read(text []byte) error {

@@ -3,6 +3,7 @@ package archive
 import (
 	"encoding/json"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -98,13 +99,54 @@ func (p *Appender) End(s SessionRecord) {
 }
 
 func (p *Appender) mark(kind Kind, s SessionRecord) {
-	b, err := json.Marshal(s)
-	if err != nil {
-		return // its fields cannot fail to be written
-	}
+	b := s.appendJSON(make([]byte, 0, 256))
 	p.mu.Lock()
 	p.append(&record{arrival: s.Time.UnixNano(), session: s.Session, kind: kind, raw: b})
 	p.mu.Unlock()
+}
+
+// appendJSON appends what json.Marshal makes of s. It is written out because it runs in the goroutine of each session,
+// and json.Marshal alone would need so deep a stack that each of them kept one twice as large.
+func (s *SessionRecord) appendJSON(b []byte) []byte {
+	number := func(key string, n uint64) {
+		b = strconv.AppendUint(append(b, key...), n, 10)
+	}
+	text := func(key, v string) {
+		if v != "" {
+			b = appendJSONString(append(b, key...), v)
+		}
+	}
+	number(`{"session":`, uint64(s.Session))
+	b = append(s.Time.AppendFormat(append(b, `,"time":"`...), time.RFC3339Nano), '"')
+	b = append(s.Start.AppendFormat(append(b, `,"start":"`...), time.RFC3339Nano), '"')
+	b = append(b, `,"address":"`...)
+	if s.Address.IsValid() {
+		b = s.Address.AppendTo(b)
+	}
+	b = append(b, '"')
+	text(`,"listener":`, s.Listener)
+	text(`,"netns":`, s.Netns)
+	text(`,"vrf":`, s.VRF)
+	text(`,"name":`, s.Name)
+	text(`,"reason":`, s.Reason)
+	if s.Messages != 0 {
+		number(`,"messages":`, s.Messages)
+	}
+	if s.Bytes != 0 {
+		number(`,"bytes":`, s.Bytes)
+	}
+	return append(b, '}')
+}
+
+// appendJSONString appends a JSON string.
+func appendJSONString(b []byte, v string) []byte {
+	for i := range len(v) {
+		if c := v[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(v) // a string cannot fail
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), v...), '"')
 }
 
 // append is called with mu held.

@@ -20,7 +20,7 @@ import (
 )
 
 // serve runs a session of what conn gives to its end.
-func serve(t *testing.T, conn net.Conn) (*Client, End) {
+func serve(t *testing.T, conn net.Conn) (*Client, *End) {
 	store := rib.New(rib.Options{NoBackground: true})
 	t.Cleanup(func() { store.Close() })
 	env := &Env{Store: store, Bus: event.NewBus(), Budget: new(Budget)}

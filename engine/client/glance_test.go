@@ -29,7 +29,7 @@ func TestGlanceDoesNotWait(t *testing.T) {
 	look("192.0.2.1:0", false)
 	conn, router := net.Pipe()
 	s := NewSession(env, conn, Endpoint{Remote: netip.MustParseAddrPort("192.0.2.1:4000")}, now)
-	ended := make(chan End)
+	ended := make(chan *End)
 	go func() {
 		ended <- s.Serve(func(h Hello) (*Client, error) {
 			c.Begin(s, h.Time)

@@ -3,6 +3,7 @@ package client
 import (
 	"fmt"
 	"io"
+	"time"
 )
 
 // Bounds of what is held of sessions before their first whole message, which decides whether they are a router's at all:
@@ -23,6 +24,7 @@ func (s *Session) readHello(p []byte) (int, error) {
 		}
 	}
 	n, err := s.conn.Read(p)
+	s.stamp(time.Now())
 	s.hello += n
 	return n, err
 }

@@ -48,14 +48,14 @@ func TestUnfinishedFirstMessagesAreBounded(t *testing.T) {
 	noClient := func(Hello) (*Client, error) { return nil, errors.New("not a router") }
 
 	var open []*Session
-	var last End
-	for last.Reason == "" {
+	var last *End
+	for last == nil {
 		if len(open) > 1024 {
 			t.Fatalf("%d sessions hold %d MB", len(open), len(open)*len(part)>>20)
 		}
 		conn := beginning(part)
 		s := NewSession(env, conn, Endpoint{}, time.Now())
-		ended := make(chan End, 1)
+		ended := make(chan *End, 1)
 		go func() { ended <- s.Serve(noClient) }()
 		select {
 		case <-conn.idle:

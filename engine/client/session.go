@@ -175,74 +175,99 @@ type End struct {
 
 // Serve reads the session to its end. attach is called once, at the first whole message, to find or make the client and
 // Begin the session on it; when it returns nil the session is closed with the error as its reason.
-func (s *Session) Serve(attach func(Hello) (*Client, error)) (end End) {
-	defer close(s.done)
-	defer s.conn.Close()
-	r := bmp.NewReader(s, bmp.ReaderOptions{MaxMessage: s.env.MaxMessage})
-	defer r.Close()
+//
+// Most sessions of many wait for their router most of the time, in here. What is done once is therefore in functions of its
+// own: this and what it calls to wait are to need as little stack as can be, for each to live on one of 4 KiB.
+func (s *Session) Serve(attach func(Hello) (*Client, error)) *End {
+	r, f, end := s.greet(attach)
+	if end == nil {
+		end = s.finish(r, s.applyAll(r, f))
+	}
+	r.Close()
+	s.giveWork()
+	s.conn.Close()
+	close(s.done)
+	return end
+}
 
+// greet waits for the first whole message, and finds the client by it, which is locked from then on; without one, end says
+// why.
+func (s *Session) greet(attach func(Hello) (*Client, error)) (r *bmp.Reader, f bmp.Frame, end *End) {
+	r = bmp.NewReader(s, bmp.ReaderOptions{MaxMessage: s.env.MaxMessage})
 	f, err := r.Next()
 	s.helloOver()
 	if err != nil {
+		end = new(End)
 		end.Reason, end.Framing = s.why(err)
-		return end
+		return r, f, end
 	}
 	s.takeWork()
-	defer s.giveWork()
+	c, err := attach(s.helloOf(f))
+	if c == nil {
+		return r, f, &End{Reason: err.Error()}
+	}
+	s.greeted.Store(true)
+	s.writer = s.env.Store.NewWriter()
+	c.mu.Lock()
+	s.client = c
+	return r, f, nil
+}
+
+func (s *Session) helloOf(f bmp.Frame) Hello {
 	hello := Hello{Session: s, Time: s.time}
 	if m, err := s.parser.Parse(f); err == nil {
 		if init, ok := m.(*bmp.Initiation); ok {
 			hello.Initiation, hello.SysName = true, shortText(init.SysName())
 		}
 	}
-	c, err := attach(hello)
-	if c == nil {
-		end.Reason = err.Error()
-		return end
-	}
-	end.Client = c
-	s.greeted.Store(true)
-	s.writer = s.env.Store.NewWriter()
-	c.mu.Lock()
-	s.client = c
+	return hello
+}
+
+// applyAll applies the first message and all after it, and returns what ended them.
+func (s *Session) applyAll(r *bmp.Reader, f bmp.Frame) (err error) {
 	s.begin()
 	for ; err == nil; f, err = r.Next() {
 		s.apply(f)
 	}
-	s.flush()
-	end.Reason, end.Framing = s.why(err)
-	end.Bytes = r.Offset()
-	s.end(end, err)
-	c.mu.Unlock()
-	return end
+	return err
 }
 
 // Read reads from the router for the Reader: with the client unlocked and nothing staged, as it may take hours.
 func (s *Session) Read(p []byte) (int, error) {
-	c := s.client
-	if c == nil {
-		n, err := s.readHello(p)
-		s.stamp(time.Now())
-		return n, err
+	if s.client == nil {
+		return s.readHello(p)
 	}
 	for {
-		s.endBatch()
-		c.mu.Unlock()
-		s.arm()
-		n, err := 0, error(os.ErrDeadlineExceeded)
+		s.release()
+		n, err := 0, os.ErrDeadlineExceeded
 		if !s.poked.Load() {
 			s.env.Gate.pass(s)
 			n, err = s.conn.Read(p)
-			s.env.Gate.spend(n)
 		}
-		now := time.Now()
-		c.mu.Lock()
-		s.startBatch(now)
-		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if s.resume(n, err) {
 			return n, err
 		}
-		s.deadline = -1 // it is over, or poke has set another one
 	}
+}
+
+// release is called before a read.
+func (s *Session) release() {
+	s.endBatch()
+	s.client.mu.Unlock()
+	s.arm()
+}
+
+// resume is called after a read. It is false when that read nothing because something else was to be done, which it does.
+func (s *Session) resume(n int, err error) bool {
+	s.env.Gate.spend(n)
+	now := time.Now()
+	s.client.mu.Lock()
+	s.startBatch(now)
+	if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return true
+	}
+	s.deadline = -1 // it is over, or poke has set another one
+	return false
 }
 
 func (s *Session) stamp(now time.Time) {
@@ -320,8 +345,18 @@ func (s *Session) begin() {
 	s.startTimers()
 }
 
+// finish puts the client down, and unlocks it.
+func (s *Session) finish(r *bmp.Reader, err error) *End {
+	s.flush()
+	end := &End{Client: s.client, Bytes: r.Offset()}
+	end.Reason, end.Framing = s.why(err)
+	s.end(end, err)
+	s.client.mu.Unlock()
+	return end
+}
+
 // end puts the client down.
-func (s *Session) end(e End, err error) {
+func (s *Session) end(e *End, err error) {
 	c := s.client
 	s.flushBulk()
 	s.flushBadLines()

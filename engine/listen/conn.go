@@ -31,9 +31,13 @@ func (c *Conn) secure(t *tls.Conn) { c.tls = t }
 
 // Read implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
-	if c.tls == nil {
-		return c.TCPConn.Read(p)
+	if c.tls != nil {
+		return c.readTLS(p)
 	}
+	return c.TCPConn.Read(p)
+}
+
+func (c *Conn) readTLS(p []byte) (int, error) {
 	if !c.agreed {
 		ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 		defer cancel()

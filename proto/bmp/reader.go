@@ -127,30 +127,38 @@ func (r *Reader) Next() (Frame, error) {
 				return f, nil
 			}
 		}
-		if r.err != nil {
-			return Frame{}, r.err
+		f, again, err := r.rare(b)
+		if !again {
+			return f, err
 		}
-		n, whole, reason := frameLength(b, r.max, r.readErr != nil)
-		switch {
-		case reason != "":
-			return Frame{}, r.fail(r.framingError(reason))
-		case whole && n <= len(b):
-			f := Frame{Version: b[0], Type: typeOf(b), Raw: b[:n:n], Offset: r.offset}
-			r.start += n
-			r.offset += int64(n)
-			return f, nil
-		case r.readErr == nil:
-			r.fill()
-		case len(b) > 0:
-			cause := r.readErr
-			if cause == io.EOF {
-				cause = io.ErrUnexpectedEOF
-			}
-			return Frame{}, r.fail(&TruncatedError{Offset: r.offset, Have: len(b), Want: n, Err: cause})
-		default:
-			return Frame{}, r.fail(r.readErr)
-		}
+		r.fill() // here, and not deeper: this is where a session waits
 	}
+}
+
+// rare is Next for all but the common case; again says that more is to be read first.
+func (r *Reader) rare(b []byte) (f Frame, again bool, err error) {
+	if r.err != nil {
+		return Frame{}, false, r.err
+	}
+	n, whole, reason := frameLength(b, r.max, r.readErr != nil)
+	switch {
+	case reason != "":
+		return Frame{}, false, r.fail(r.framingError(reason))
+	case whole && n <= len(b):
+		f = Frame{Version: b[0], Type: typeOf(b), Raw: b[:n:n], Offset: r.offset}
+		r.start += n
+		r.offset += int64(n)
+		return f, false, nil
+	case r.readErr == nil:
+		return Frame{}, true, nil
+	case len(b) > 0:
+		cause := r.readErr
+		if cause == io.EOF {
+			cause = io.ErrUnexpectedEOF
+		}
+		return Frame{}, false, r.fail(&TruncatedError{Offset: r.offset, Have: len(b), Want: n, Err: cause})
+	}
+	return Frame{}, false, r.fail(r.readErr)
 }
 
 // fail makes err what Next returns from now on, and gives the buffers back.
