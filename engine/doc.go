@@ -45,7 +45,7 @@
 //	Station.mu          registry of clients, listeners
 //	client.Client.mu    one client; held by its session while it works through a batch
 //	relays.mu, relayed.mu, Follower.mu, client.Feed.mu
-//	client.labelMu, named.mu, Budget.mu, ring.mu, the route store's locks, the archive's, event.Bus.mu, State.mu
+//	client.labelMu, named.mu, unread.mu, Budget.mu, ring.mu, the route store's locks, the archive's, event.Bus.mu, State.mu
 //
 // Two clients are never locked at once. No lock is held while something is written to a socket or a file, but for the
 // lines of the state file that say to whom an ID belongs.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -224,14 +225,16 @@ func (s *Station) drop(c *client.Client) {
 	}
 }
 
+// unsorted lists the clients, up and down.
+func (s *Station) unsorted() []*client.Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.AppendSeq(make([]*client.Client, 0, len(s.clients)), maps.Values(s.clients))
+}
+
 // Clients lists the clients, up and down, by ID.
 func (s *Station) Clients() []*client.Client {
-	s.mu.Lock()
-	out := make([]*client.Client, 0, len(s.clients))
-	for _, c := range s.clients {
-		out = append(out, c)
-	}
-	s.mu.Unlock()
+	out := s.unsorted()
 	slices.SortFunc(out, func(a, b *client.Client) int { return int(int64(a.ID()) - int64(b.ID())) })
 	return out
 }

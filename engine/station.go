@@ -56,6 +56,7 @@ type Station struct {
 	unreadable      atomic.Uint64 // connections that ended before a first whole message
 	guard           memoryGuard
 	named           named
+	unread          unread
 
 	mu        sync.Mutex
 	port      uint16

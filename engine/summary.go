@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,7 +40,7 @@ type Summary struct {
 	HalfOpen      int           // connections that have sent nothing yet
 	Unreadable    uint64        // connections that ended before a first message
 	ReadLag       time.Duration // longest time that a session has been working on what it read last
-	QueueBytes    int64         // received by the kernel and not read yet, all sessions
+	QueueBytes    int64         // received by the kernel and not read yet, all sessions; at most unreadAge old
 	RingBytes     int64         // messages kept
 
 	Archive *archive.Load // what the archive has not stored yet, and what it lost; nil: there is none
@@ -69,9 +70,9 @@ func (s *Station) Summary() Summary {
 	// The lag is looked at before the clients are: to ask a client is to wait for its batch to end.
 	for _, x := range sessions {
 		sum.ReadLag = max(sum.ReadLag, x.Lag(now))
-		sum.QueueBytes += unread(x)
 	}
-	for _, c := range s.Clients() {
+	sum.QueueBytes = s.unread.of(sessions, now)
+	for _, c := range s.unsorted() {
 		t := c.Totals()
 		sum.KnownClients++
 		if t.Up {
@@ -90,8 +91,31 @@ func (s *Station) Summary() Summary {
 	return sum
 }
 
-// unread asks the kernel how much it holds for a session.
-func unread(x *client.Session) int64 {
+// unreadAge is for how long what the kernel said is said again: with ten thousand sessions it takes longer to ask it about
+// each than all else that a Summary has.
+const unreadAge = time.Second
+
+// unread is how much the kernel holds that was not read yet.
+type unread struct {
+	mu    sync.Mutex
+	at    time.Time
+	bytes int64
+}
+
+func (u *unread) of(sessions []*client.Session, now time.Time) int64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if now.Sub(u.at) >= unreadAge {
+		u.at, u.bytes = now, 0
+		for _, x := range sessions {
+			u.bytes += unreadOf(x)
+		}
+	}
+	return u.bytes
+}
+
+// unreadOf asks the kernel how much it holds for a session.
+func unreadOf(x *client.Session) int64 {
 	raw, err := x.SyscallConn()
 	if err != nil {
 		return 0

@@ -266,10 +266,13 @@ func (s *benchStation) readLag(ctx context.Context) (time.Duration, error) {
 	return 0, errors.New("show summary has no read lag")
 }
 
-// until asks for the summary until it is as wanted.
+// until asks for the summary until it is as wanted. To ask costs the station the more the more clients it has: it is to be
+// asked a tenth of its time where that is not too seldom.
 func (s *benchStation) until(ctx context.Context, ok func(stationSummary) bool) (stationSummary, error) {
 	for {
+		began := time.Now()
 		sum, err := s.summary(ctx)
+		pause := min(max(10*time.Millisecond, 9*time.Since(began)), 100*time.Millisecond)
 		if err != nil {
 			return sum, err
 		}
@@ -277,7 +280,7 @@ func (s *benchStation) until(ctx context.Context, ok func(stationSummary) bool) 
 			return sum, nil
 		}
 		select {
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(pause):
 		case <-s.exited:
 			return sum, fmt.Errorf("the station has ended: %s", s.last())
 		case <-ctx.Done():
