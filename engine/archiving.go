@@ -69,7 +69,7 @@ func (s *Station) openArchive(o Options) error {
 	x := &archiving{Archive: a}
 	ctx, x.stop = context.WithCancel(context.Background())
 	sub := s.bus.Subscribe(event.Filter{All: event.AllKinds &^ event.KindSet(event.Message, event.Route)}, 4096)
-	x.events.Go(func() { x.keepEvents(sub) })
+	x.events.Go(func() { x.keepEvents(ctx, sub) })
 	x.checks.Go(func() { s.checkpoints(ctx, x) })
 	s.archive, s.env.Archive = x, a
 	return nil
@@ -161,8 +161,17 @@ type pastEvent struct {
 	Live    bool           `json:"live,omitempty"`
 }
 
-func (x *archiving) keepEvents(sub *event.Subscription) {
+// eventPause is how long events may gather: a thread that is woken for each costs more than the event.
+const eventPause = 10 * time.Millisecond
+
+func (x *archiving) keepEvents(ctx context.Context, sub *event.Subscription) {
 	for e := range sub.C() {
+		if len(sub.C()) == 0 {
+			select {
+			case <-time.After(eventPause):
+			case <-ctx.Done():
+			}
+		}
 		b, err := json.Marshal(pastEvent{e.Kind, e.Client, e.Address, e.Peer, e.Text, e.Console, e.Live})
 		if err == nil { // its fields cannot fail to be written
 			x.PublishEvent(e.Kind.String(), e.Time, b)

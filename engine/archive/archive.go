@@ -334,9 +334,11 @@ func (a *Archive) worker() {
 		a.mu.Lock() // so that no worker that is about to wait misses that this was the last
 		a.sealedCount.Add(-1)
 		if more {
-			a.ready = append(a.ready, p)
+			a.ready = append(a.ready, p) // this worker takes the next itself
 		}
-		a.work.Broadcast()
+		if a.closing {
+			a.work.Broadcast()
+		}
 		a.mu.Unlock()
 	}
 }

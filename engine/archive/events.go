@@ -35,18 +35,84 @@ func (a *Archive) PublishEvent(kind string, at time.Time, json []byte) bool {
 	}
 }
 
+// eventsAtOnce is how many events are sent before the first is waited for.
+const eventsAtOnce = 256
+
+// eventWriter stores events until there will be none. Those that have gathered are sent together: to wait for each costs
+// more than to store it.
 func (a *Archive) eventWriter() {
-	n := uint64(0)
-	for e := range a.events {
+	var batch []pendingEvent
+	n := int64(0)
+	take := func(e eventMessage) {
 		n++
-		m := &nats.Msg{
+		batch = append(batch, pendingEvent{id: numbers(a.run, n), msg: &nats.Msg{
 			Subject: a.store.subject("event", token(e.kind)), Data: e.json,
 			Header: nats.Header{hdrVersion: {formatVersion}, hdrEventTime: {numbers(e.at.UnixNano())}},
+		}})
+	}
+	for e := range a.events {
+		take(e)
+		for more := true; more && len(batch) < eventsAtOnce; {
+			select {
+			case e, more = <-a.events:
+				if more {
+					take(e)
+				}
+			default:
+				more = false
+			}
 		}
-		if _, err := a.store1(m, numbers(a.run, int64(n))); err != nil {
+		a.storeEvents(batch)
+		clear(batch)
+		batch = batch[:0]
+	}
+}
+
+type pendingEvent struct {
+	msg *nats.Msg
+	id  string
+	ack jetstream.PubAckFuture // nil: it was not sent
+}
+
+// storeEvents stores events in their order. Those that are not stored at once are tried again, one after the other.
+func (a *Archive) storeEvents(batch []pendingEvent) {
+	if len(batch) > 1 && !a.troubled.Load() {
+		a.storeMu.RLock()
+		for i := range batch {
+			if batch[i].ack = a.send(&batch[i]); batch[i].ack == nil {
+				break
+			}
+		}
+		a.storeMu.RUnlock()
+	}
+	for _, e := range batch {
+		if e.ack != nil {
+			select {
+			case <-e.ack.Ok():
+				continue
+			case <-e.ack.Err():
+			case <-a.stop:
+			}
+			e.msg.Reply = ""
+		}
+		if _, err := a.store1(e.msg, e.id); err != nil {
 			a.eventsLost.Add(1)
 		}
 	}
+}
+
+// send sends an event without waiting for it to be stored; nil where that cannot be done now. It is called with the store
+// held.
+func (a *Archive) send(e *pendingEvent) jetstream.PubAckFuture {
+	if a.o.publish != nil && a.o.publish(len(e.msg.Data)) != nil || a.store.free() != nil || a.store.nc == nil {
+		return nil
+	}
+	ack, err := a.store.js.PublishMsgAsync(e.msg, jetstream.WithMsgID(e.id), jetstream.WithRetryAttempts(0))
+	if err != nil {
+		e.msg.Reply = ""
+		return nil
+	}
+	return ack
 }
 
 // Events calls f with the events of the kinds (none: of all) from a time to a time, in the order in which they happened.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,7 +44,8 @@ type store struct {
 	msgs   jetstream.Stream
 	events jetstream.Stream
 	checks jetstream.Stream
-	strict bool // somebody waits to hear that a stream cannot be as large as asked for
+	strict bool         // somebody waits to hear that a stream cannot be as large as asked for
+	ample  atomic.Int64 // until when there is so much room on the disk that nobody need look; unix nanoseconds
 }
 
 // Errors that Open may wrap; ErrAway, which others may, too.
@@ -192,7 +194,7 @@ func (s *store) connect(ctx context.Context) (err error) {
 	if n := s.nc.MaxPayload(); n < leastPayload {
 		return fmt.Errorf("archive: %s takes messages of %d bytes, blocks need %d (max_payload)", s.nc.ConnectedUrlRedacted(), n, leastPayload)
 	}
-	if s.js, err = jetstream.New(s.nc); err != nil {
+	if s.js, err = jetstream.New(s.nc, jetstream.WithPublishAsyncTimeout(s.o.server.publishTimeout)); err != nil {
 		return fmt.Errorf("archive: %w", err)
 	}
 	return s.streams(ctx)
@@ -390,12 +392,22 @@ func (s *store) close() {
 	}
 }
 
+// amplyFree is how much makes it needless to look again for amplyFor: more than anybody writes in that time.
+const (
+	amplyFree = 1 << 30
+	amplyFor  = 50 * time.Millisecond
+)
+
 // free is an error where the reserve is touched; what is left in a cluster is not known.
 func (s *store) free() error { return s.room(0) }
 
 // room is an error where less than so many bytes are left besides the reserve.
 func (s *store) room(bytes uint64) error {
 	if s.o.Dir == "" {
+		return nil
+	}
+	now := time.Now()
+	if bytes <= amplyFree/2 && now.UnixNano() < s.ample.Load() {
 		return nil
 	}
 	var left uint64
@@ -414,6 +426,9 @@ func (s *store) room(bytes uint64) error {
 	}
 	if left < reserve+bytes {
 		return fmt.Errorf("disk full: %d MiB free in %s", left>>20, s.o.Dir)
+	}
+	if left >= reserve+amplyFree {
+		s.ample.Store(now.Add(amplyFor).UnixNano())
 	}
 	return nil
 }
