@@ -108,7 +108,7 @@ func (s *Session) peerOf(h *bmp.PerPeerHeader) *peer {
 	if p := *place; p != nil && p.key == k {
 		return p
 	}
-	p := s.client.byKey[k]
+	p := s.client.peerOf(k)
 	if p == nil {
 		if len(s.client.byID) >= maxPeers && !s.forgetDownPeer() {
 			return nil

@@ -46,9 +46,9 @@ func (s *Session) keep() {
 func (c *Client) ArchivePeers() []archive.PeerKey {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := make([]archive.PeerKey, 0, len(c.byKey))
-	for k := range c.byKey {
-		out = append(out, k.archived())
+	out := make([]archive.PeerKey, 0, len(c.byID))
+	for _, p := range c.byID {
+		out = append(out, p.key.archived())
 	}
 	return out
 }

@@ -101,8 +101,8 @@ type Client struct {
 	ended     string // the router's Termination
 	gone      bool   // forgotten by the station: it cannot be resumed
 
-	byKey     map[peerKey]*peer
 	byID      map[uint32]*peer
+	byKey     map[peerKey]*peer // nil while there are few: most of many routers have one or two, and a map is made for eight
 	nextID    uint32
 	feeds     []*Feed // of the running session
 	init      []byte  // its newest Initiation; nil: none, or longer than anybody needs
@@ -134,7 +134,7 @@ func New(env *Env, id uint32, ident Identity, now time.Time) *Client {
 	c := &Client{
 		id: id, env: env, timing: env.Timing.withDefaults(), first: now, identity: ident, since: now.UnixNano(), stirred: now,
 		countersSince: now.UnixNano(),
-		byKey:         make(map[peerKey]*peer), byID: make(map[uint32]*peer), labels: make(map[uint32]*Label),
+		byID:          make(map[uint32]*peer), labels: make(map[uint32]*Label),
 	}
 	c.name.Store(&ident.SysName)
 	remote := netip.AddrPortFrom(ident.Address, 0)
@@ -235,10 +235,34 @@ func (c *Client) addPeer(k peerKey, h *bmp.PerPeerHeader, now int64) *peer {
 	c.nextID++
 	p := &peer{id: c.nextID, key: k, as: h.AS, bgpid: h.BGPID, since: now}
 	p.relabel(h)
-	c.byKey[k] = p
 	c.byID[p.id] = p
+	switch {
+	case c.byKey != nil:
+		c.byKey[k] = p
+	case len(c.byID) > fewPeers:
+		c.byKey = make(map[peerKey]*peer)
+		for _, p := range c.byID {
+			c.byKey[p.key] = p
+		}
+	}
 	c.publishLabel(p)
 	return p
+}
+
+// fewPeers is how many are looked at one after the other to find one by its key.
+const fewPeers = 8
+
+// peerOf finds a peer by its key; nil when there is none.
+func (c *Client) peerOf(k peerKey) *peer {
+	if c.byKey != nil {
+		return c.byKey[k]
+	}
+	for _, p := range c.byID {
+		if p.key == k {
+			return p
+		}
+	}
+	return nil
 }
 
 func (c *Client) publishLabel(p *peer) {
