@@ -512,7 +512,7 @@ func (w *relayed) connection(ctx context.Context) error {
 	if f == nil {
 		f = client.NewFeed(w.relays.timing.queue, &w.relays.s.feeds, w.notify)
 		if !w.client.Follow(f, time.Now()) {
-			// It is down, or about to begin, and then there is a fresh one soon.
+			// It is down, or about to begin, and then there is a fresh one soon, for this connection.
 			f.Close()
 			select {
 			case <-w.notify:
@@ -520,9 +520,12 @@ func (w *relayed) connection(ctx context.Context) error {
 			case <-ctx.Done():
 			case <-time.After(w.relays.timing.first):
 			}
-			return nil
+			if f = w.takeFresh(); f == nil {
+				return nil
+			}
+		} else {
+			w.late.Add(1)
 		}
-		w.late.Add(1)
 	}
 	defer f.Close()
 	w.mu.Lock()
