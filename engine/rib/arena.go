@@ -63,8 +63,15 @@ func (a *arena) init(m *memory, lanes, modest int, least uint32) {
 // record is the bytes of a record: a view, to be looked at under the guard.
 func (a *arena) record(n uint32) []byte {
 	c := a.dir[n>>chunkShift].Load()
-	b := c.bytes()[(n&(chunkUnits-1))*unitBytes:]
-	return b[2 : 2+int(binary.LittleEndian.Uint16(b))]
+	return recordAt(c.bytes()[(n&(chunkUnits-1))*unitBytes:])
+}
+
+// recordAt is the bytes of the record that b begins with.
+func recordAt(b []byte) []byte { return b[2 : 2+int(binary.LittleEndian.Uint16(b))] }
+
+// extentBytes is the memory of an extent.
+func (a *arena) extentBytes(e uint32) []byte {
+	return a.block(e << extentShift)[:extentUnits*unitBytes]
 }
 
 // block is the memory from unit n to the end of its chunk.
@@ -281,7 +288,7 @@ func (a *arena) rebuild(k int, dead, evict func(n uint32) bool) (records int, fr
 		whole := true
 		type span struct{ at, units uint32 }
 		var spans []span
-		b := a.block(e << extentShift)[:extentUnits*unitBytes]
+		b := a.extentBytes(e)
 		for n := from; n < to; {
 			units, isFree := a.unitsOf(b[n%extentUnits*unitBytes:])
 			if !isFree && dead(n) {
@@ -377,7 +384,7 @@ func (a *arena) walkExtent(dst []uint32, k, i int) (ids []uint32, e uint32, curr
 	if current = l.end == to; current {
 		to = l.cur
 	}
-	b := a.block(e << extentShift)[:extentUnits*unitBytes]
+	b := a.extentBytes(e)
 	for n := from; n < to; {
 		units, free := a.unitsOf(b[n%extentUnits*unitBytes:])
 		if !free {

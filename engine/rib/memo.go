@@ -67,12 +67,7 @@ func (m *memo) test(r *query, id uint32) bool {
 		return v == 2
 	}
 	r.work += queryEval
-	return m.ask(m.block(id>>extentShift), id)
-}
-
-// ask asks the predicate and remembers what it says.
-func (m *memo) ask(b *[memoUnits / 32]uint64, id uint32) bool {
-	i := id >> attrShare
+	b, i := m.block(id>>extentShift), id>>attrShare
 	w, shift := &b[i%memoUnits/32], i%32*2
 	if m.attrs(m.s.attrs.arena.record(id)) {
 		*w |= 2 << shift
@@ -110,14 +105,21 @@ func (m *memo) evaluate(ctx context.Context) error {
 	return nil
 }
 
-// extent reaches a verdict on all records of an extent. The guard is held.
+// extent reaches a verdict on all records of an extent, which it looks up once. The guard is held.
 func (m *memo) extent(ids []uint32) {
 	e := ids[0] >> extentShift
-	b, none := m.block(e), ^uint32(0)
+	b, none, bytes := m.block(e), ^uint32(0), m.s.attrs.arena.extentBytes(e)
 	for _, id := range ids {
 		i := id >> attrShare
-		v := b[i%memoUnits/32] >> (i % 32 * 2) & 3
-		if v == 2 || v == 0 && m.ask(b, id) {
+		w, shift := &b[i%memoUnits/32], i%32*2
+		v := *w >> shift & 3
+		if v == 0 {
+			if v = 1; m.attrs(recordAt(bytes[id%extentUnits*unitBytes:])) {
+				v = 2
+			}
+			*w |= v << shift
+		}
+		if v == 2 {
 			none &^= 1 << (id >> noneShift % 32)
 		}
 	}
