@@ -496,6 +496,27 @@ func (w *relayed) session(ctx context.Context) bool {
 	}
 }
 
+// awaitFresh waits for a moment for a feed that has its session from the first byte on; nil when none came. What notify says
+// may be of an earlier feed.
+func (w *relayed) awaitFresh(ctx context.Context) *client.Feed {
+	late := time.NewTimer(w.relays.timing.first)
+	defer late.Stop()
+	for {
+		if f := w.takeFresh(); f != nil {
+			return f
+		}
+		select {
+		case <-w.notify:
+		case <-late.C:
+			return w.takeFresh()
+		case <-w.relays.closed:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 // connection makes a connection and relays one session over it. It returns nil when the session has ended.
 func (w *relayed) connection(ctx context.Context) error {
 	d := net.Dialer{Timeout: w.relays.timing.dial}
@@ -514,13 +535,7 @@ func (w *relayed) connection(ctx context.Context) error {
 		if !w.client.Follow(f, time.Now()) {
 			// It is down, or about to begin, and then there is a fresh one soon, for this connection.
 			f.Close()
-			select {
-			case <-w.notify:
-			case <-w.relays.closed:
-			case <-ctx.Done():
-			case <-time.After(w.relays.timing.first):
-			}
-			if f = w.takeFresh(); f == nil {
+			if f = w.awaitFresh(ctx); f == nil {
 				return nil
 			}
 		} else {

@@ -369,3 +369,23 @@ func TestRelayRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRelayWaitsForItsSession: what wakes a relay that has connected may be of an earlier session. It goes on waiting for
+// the one that is about to begin, and does not close the connection with nothing sent.
+func TestRelayWaitsForItsSession(t *testing.T) {
+	s := startStation(t, nil)
+	w := &relayed{relays: &relays{s: s, timing: relayTiming{first: time.Minute, queue: 1 << 20}, closed: make(chan struct{})}, notify: make(chan struct{}, 1)}
+	w.wake()
+	got := make(chan *client.Feed)
+	go func() { got <- w.awaitFresh(t.Context()) }()
+	until(t, "the stale wake-up to be taken", func() bool { return len(w.notify) == 0 })
+	select {
+	case f := <-got:
+		t.Fatalf("gave up with %v", f)
+	default:
+	}
+	f := w.begun(s)
+	if x := <-got; x != f {
+		t.Errorf("%p, not the session's feed %p", x, f)
+	}
+}
