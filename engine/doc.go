@@ -16,7 +16,8 @@
 //
 // This package alone starts goroutines per connection: one for each BMP session (client.Session.Serve), one for each
 // console. Besides, one per listener accepts, and one, the janitor, does what happens to clients without a session:
-// retention, the memory limit, writing down IDs. With an archive two more keep events there and make checkpoints; each client that is relayed has two for each collector. Whoever starts one waits for it: Run returns when all have ended.
+// retention, the memory limit, writing down IDs. With an archive two more keep events there and make checkpoints; each
+// client that is relayed has two for each collector. Whoever starts one waits for it: Run returns when all have ended.
 //
 // # Identity
 //

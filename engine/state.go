@@ -124,7 +124,7 @@ func stateLine(id uint32, i client.Identity) string {
 	b := strconv.AppendUint(append(make([]byte, 0, 128), "client "...), uint64(id), 10)
 	b = strconv.AppendQuote(append(b, ' '), i.Netns)
 	b = strconv.AppendQuote(append(b, ' '), i.VRF)
-	b = append(append(b, ' '), i.Address.String()...) // of none, too, it is a word
+	b = append(append(b, ' '), i.Address.String()...)
 	b = strconv.AppendQuote(append(b, ' '), i.SysName)
 	return string(append(b, '\n'))
 }

@@ -302,6 +302,7 @@ func (s *Session) endBatch() {
 		c.rate.note(s.now, messages, c.bytes, c.announced, c.withdrawn)
 	}
 	s.readAt.Store(0)
+	s.frame.Raw = nil // the buffer it is in is not for a session that waits
 	s.giveWork()
 }
 

@@ -14,7 +14,7 @@ type marks struct {
 	words []uint64
 }
 
-// newMarks makes a set for numbers below one, and a few beyond; they differ in more than the lowest shift bits.
+// newMarks makes a set for the numbers below a bound, and a few more, that differ in more than the lowest shift bits.
 func newMarks(below uint64, shift uint) *marks {
 	return &marks{shift: shift, words: make([]uint64, (below>>shift+63)/64)}
 }
