@@ -246,8 +246,8 @@ func showPastMessages(ctx context.Context, c *call, cl *client.Client) error {
 	}
 	if t, ok := c.m.Time("from"); ok {
 		q.From = t
-		q.To, _ = c.m.Time("to")
-		if q.To.Before(q.From) {
+		to, _ := c.m.Time("to")
+		if q.To = c.through(to); q.To.Before(q.From) {
 			return c.invalid("to", "a time that is not before the other")
 		}
 	}

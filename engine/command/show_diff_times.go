@@ -18,6 +18,7 @@ func showDiffTimes(ctx context.Context, c *call) error {
 			continue
 		}
 		t, _ := a.Value.(time.Time)
+		t = c.through(t)
 		if n++; n == 1 {
 			p.from = t
 		} else if p.to = t; t.Before(p.from) {

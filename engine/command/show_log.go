@@ -27,6 +27,7 @@ func showLog(ctx context.Context, c *call) error {
 	if t, ok := c.m.Time("from"); ok {
 		from = t
 		to, _ = c.m.Time("to")
+		to = c.through(to)
 	}
 	events, lost := c.station.Events().Log(from)
 	if !from.IsZero() && c.station.Archive() != nil {

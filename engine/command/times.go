@@ -37,20 +37,33 @@ func (c *call) times() (p period, err error) {
 		}
 		switch a.After {
 		case "at":
+			t = c.through(t)
 			p.word, p.from, p.to = "at", t, t
 		case "since":
 			p.word, p.from, p.to = "history", t, c.Now
 		case "from":
 			p.word, p.from = "history", t
 		case "diff":
-			p.word, p.from, p.to = "diff", t, c.Now
+			p.word, p.from, p.to = "diff", c.through(t), c.Now
 		default: // the second of two
-			if p.to = t; t.Before(p.from) {
+			if p.to = c.through(t); p.to.Before(p.from) {
 				return p, c.invalidArg(a, "a time that is not before the other ("+c.moment(list[i-1].Value.(time.Time))+")")
 			}
 		}
 	}
 	return p, nil
+}
+
+// through is the end of the millisecond that a time names which was given to the millisecond: times are shown so, and who
+// asks about the time of a change that was shown means what was true with it. The change came some microseconds later.
+func (c *call) through(t time.Time) time.Time {
+	if t.Nanosecond()%int(time.Millisecond) != 0 {
+		return t
+	}
+	if end := t.Add(time.Millisecond - 1); end.Before(c.Now) {
+		return end
+	}
+	return c.Now
 }
 
 // moment is a time in full, in the zone of who asks, as it is printed back.
