@@ -140,6 +140,22 @@ func TestAmbiguousMessagesAreReadAgain(t *testing.T) {
 }
 
 // TestASWidthVotes: 2-octet paths without the A flag, as with FRR and a 2-octet peer.
+// TestReadingAgainEndsAtAPeerDown: what a peer said before it went down does not come back when its table turns out to be
+// coded otherwise.
+func TestReadingAgainEndsAtAPeerDown(t *testing.T) {
+	s := startStation(t, nil)
+	r := connect(t, s, "127.0.0.2", "edge1")
+	p := addPathPeer()
+	r.send(new(bmptest.Session).PeerUp(p).Monitor(p, bmp.AdjInPre, announce(65001, "10.8.0.0/16")).PeerDown(p, bmp.DownRemote, nil))
+	for i := range 3 {
+		r.send(new(bmptest.Session).Monitor(p, bmp.AdjInPre, announce(65001, fmt.Sprintf("10.%d.0.0/16", i))))
+	}
+	if tab := r.table("10.0.0.1", bmp.AdjInPre, bgp.IPv4Unicast); !tab.Switched {
+		t.Fatal("not switched")
+	}
+	r.hasRoutes("10.0.0.1 adj-in-pre 10.0.0.0/16", "10.0.0.1 adj-in-pre 10.1.0.0/16", "10.0.0.1 adj-in-pre 10.2.0.0/16")
+}
+
 func TestASWidthVotes(t *testing.T) {
 	s := startStation(t, nil)
 	r := connect(t, s, "127.0.0.2", "edge1")

@@ -309,6 +309,7 @@ func (s *Session) setState(p *peer, state PeerState, h *bmp.PerPeerHeader) {
 // emptyPeer drops the peer's routes in all views, RFC 7854, Section 4.9.
 func (s *Session) emptyPeer(p *peer) {
 	s.flush()
+	p.emptied, p.emptiedIn = s.frame.Offset, s.number
 	for _, v := range p.views {
 		if v == nil {
 			continue

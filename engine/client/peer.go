@@ -94,8 +94,10 @@ type peer struct {
 
 	// Of the last Peer Up.
 	upTime         int64
-	upClock        int64  // the same on the clock of its session
-	upOffset       int64  // of the Peer Up in its session's stream
+	upClock        int64 // the same on the clock of its session
+	upOffset       int64 // of the Peer Up in its session's stream
+	emptied        int64 // of the message that emptied its tables last, in the stream of the session emptiedIn
+	emptiedIn      uint32
 	upSession      uint32 // number of that session; 0: there was none
 	sent, received []byte
 	moreOpens      [][2][]byte // further pairs of OPENs of a Loc-RIB, one per family
@@ -152,6 +154,7 @@ type table struct {
 	votes       uint8 // for the other ADD-PATH form, none for this one since
 	widthVotes  uint8
 
+	renewed              uint32 // number of the session that announced to it last
 	announced, withdrawn uint64
 	eor                  int64
 	update               int64 // arrival of the last message with routes

@@ -196,6 +196,9 @@ func (s *Session) rebuild(p *peer, v *view, t *table) {
 	if p.upSession == s.number {
 		after = p.upOffset
 	}
+	if p.emptiedIn == s.number {
+		after = max(after, p.emptied) // by a Peer Down: what was before is gone
+	}
 	session, oldest, kept := s.client.ring.oldest()
 	if kept {
 		t.incomplete = session == uint16(s.number) && oldest > max(after, 0)
