@@ -85,6 +85,8 @@ type Want struct {
 	Progress func(done, all uint64)
 
 	noCheckpoint bool
+	noPrune      bool // also blocks without the wanted keys are read
+	further      int  // so many sessions more are read than should be needed
 	noRoutes     bool // only what changes more than routes is read
 }
 
@@ -96,8 +98,9 @@ var ErrTooMany = errors.New("archive: too many routes")
 // time and all blocks since are.
 //
 // A peer's tables are emptied by its Peer Down, and by a Peer Up of another session of it; routes of an earlier BMP session
-// are stale until announced again, and gone with their table's End-of-RIB or Options.Grace after the next session began. A
-// station that was started anew holds nothing.
+// are stale until announced again, and gone with their table's End-of-RIB, Options.Grace after the next session began, or the
+// end of a session that announced others to their table. A table that turns out to be coded otherwise begins anew with what
+// the session said of it since the peer came up. A station that was started anew holds nothing.
 func (a *Archive) At(ctx context.Context, client uint32, want Want, at time.Time) (h Held, err error) {
 	r, w, err := a.replay(ctx, client, want, at, nil)
 	if err != nil {
@@ -151,7 +154,7 @@ type Change struct {
 
 // History calls f with every change of the wanted routes from a time to a time, both included, in the order of arrival, and
 // returns what was held just before from. The slices of a Change may be kept, not written to. Routes that go stale are no change; those that are swept are withdrawn, at the time of the
-// End-of-RIB, or when the next message shows that the grace is over.
+// End-of-RIB or of the session's end, or when the grace is over.
 func (a *Archive) History(ctx context.Context, client uint32, want Want, from, to time.Time, f func(*Change) error) (h Held, err error) {
 	var start []Route
 	r, w, err := a.replay(ctx, client, want, to, &history{from: from.UnixNano(), f: f, start: &start})

@@ -47,7 +47,6 @@ type table struct {
 	First              bool
 	State              uint8
 	Session, UpGen     int64
-	Incarnation        int64
 	Sent, Received     []byte
 	More               [][2][]byte
 	Local              [18]byte
@@ -67,6 +66,7 @@ type savedTable struct {
 	Said     bool
 	Votes    int
 	Read     int
+	Renewed  int64
 	Records  []string
 	Keys     []string // path ID and key
 	Which    []int    // of Records
@@ -142,11 +142,11 @@ func (a *Archive) savePeer(client uint32, r *replayer, k PeerKey, at int64) erro
 	parts := []*table{{At: at, Run: r.run, Gen: r.gen, Down: r.down, Peer: k, First: true, After: r.after}}
 	if p := r.peers[k]; p != nil {
 		t := parts[0]
-		t.State, t.Session, t.UpGen, t.Incarnation = p.state, p.session, p.upGen, p.incarnation
+		t.State, t.Session, t.UpGen = p.state, p.session, p.upGen
 		t.Sent, t.Received, t.More, t.Local, t.Ports = p.sent, p.received, p.more, p.local, p.ports
 		t.Told, t.AS, t.BGPID, t.Name, t.Text = p.told, p.as, p.bgpid, p.name, p.text
 		for tk, rt := range p.tables {
-			s := savedTable{View: uint8(tk.view), Family: tk.family, AddPath: rt.addPath, Said: rt.said, Votes: rt.votes, Read: rt.read}
+			s := savedTable{View: uint8(tk.view), Family: tk.family, AddPath: rt.addPath, Said: rt.said, Votes: rt.votes, Read: rt.read, Renewed: rt.renewed}
 			records := make(map[string]int)
 			full := func() {
 				last := parts[len(parts)-1]
@@ -277,10 +277,14 @@ func (r *replayer) seed(s *table) {
 		p = &replayPeer{tables: make(map[tableKey]*replayTable)}
 		r.peers[s.Peer] = p
 	}
-	p.until = s.At
+	p.until, p.stretch = s.At, -1 // of no record of this replay
 	if s.First {
 		maps.Copy(r.after, s.After)
-		p.state, p.session, p.upGen, p.incarnation = s.State, s.Session, s.UpGen, s.Incarnation
+		r.addGrace(s.Gen)
+		for _, began := range s.After {
+			r.addGrace(began)
+		}
+		p.state, p.session, p.upGen = s.State, s.Session, s.UpGen
 		p.sent, p.received, p.more, p.local, p.ports = s.Sent, s.Received, s.More, s.Local, s.Ports
 		p.told, p.as, p.bgpid, p.name, p.text = s.Told, s.AS, s.BGPID, s.Name, s.Text
 		p.negotiate()
@@ -292,7 +296,8 @@ func (r *replayer) seed(s *table) {
 			t = &replayTable{routes: make(map[string]replayRoute)}
 			p.tables[k] = t
 		}
-		t.addPath, t.said, t.votes, t.read, t.seeded = st.AddPath, st.Said, st.Votes, st.Read, true
+		t.addPath, t.said, t.votes, t.read, t.renewed = st.AddPath, st.Said, st.Votes, st.Read, st.Renewed
+		t.seeded, t.known = true, true
 		for i, id := range st.Keys {
 			if len(id) < 4 || i >= len(st.Which) || i >= len(st.Since) || i >= len(st.Sessions) || uint(st.Which[i]) >= uint(len(st.Records)) {
 				continue

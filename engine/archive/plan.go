@@ -18,15 +18,18 @@ type plan struct {
 	parts      []*tablePart // checkpoints it starts from
 	incomplete bool
 	pruned     bool   // blocks without the wanted keys are left out
+	whole      bool   // it begins with the client's first record in its run, or with checkpoints
+	all        bool   // there is nothing before it
 	recoded    bool   // some of what was read otherwise when it came may be in blocks whose filters do not tell
 	cut        uint64 // the block in which the time asked for lies: of blocks before it, everything came before
 	begin      int64  // arrival of the oldest record that it goes back to
 	setBack    bool   // the clock was set back over the time asked for
 	// cuts says of routes from which block on they are to be read: what earlier ones say of them does not matter, and not all of
 	// it is read.
-	cuts    map[routeName]uint64
-	nextRun int64 // when the station was started anew, after the run that plan ends with; 0: not before the time asked for
-	gaps    []Gap
+	cuts     map[routeName]uint64
+	sessions int   // how many begin in it
+	nextRun  int64 // when the station was started anew, after the run that plan ends with; 0: not before the time asked for
+	gaps     []Gap
 }
 
 // maxPlanGaps bounds the gaps that an answer names.
@@ -74,7 +77,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	}
 	var run int64 // of the station that holds what is held at base
 	var nextRun int64
-	found, back := false, false
+	found, back, enough, further := false, false, false, want.further
 	var walked []*info
 	var states, others []uint64 // what changes more than routes, and what is not listed and may be about a key
 	var later *info             // the block after
@@ -107,6 +110,9 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		if g := i.gap; g != nil && len(p.gaps) < maxPlanGaps {
 			p.gaps = append(p.gaps, *g)
 		}
+		if i.flags&flagSession != 0 {
+			p.sessions++
+		}
 		p.recoded = p.recoded || i.flags&flagRecoded != 0
 		back = back || i.flags&flagBack != 0
 		take := i.state() || !prune
@@ -133,8 +139,11 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		if take && i.count > 0 {
 			p.blocks = append(p.blocks, i)
 		}
-		found = i.flags&flagSession != 0 && i.last+int64(a.o.Grace) <= base
-		later = i
+		if later = i; i.flags&flagSession != 0 && i.last+int64(a.o.Grace) <= base {
+			enough = true
+			found = further == 0
+			further--
+		}
 		return !found
 	})
 	slices.Reverse(p.blocks)
@@ -154,7 +163,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		return a.plan(ctx, client, &again, at, from, prune)
 	}
 	// The archive ends before the beginning of a session was found: it began there, or what is older is no longer kept.
-	if !found && p.parts == nil && len(p.blocks) > 0 && !a.begins(ctx, client, p.blocks[0]) {
+	if !enough && !found && p.parts == nil && len(p.blocks) > 0 && !a.begins(ctx, client, p.blocks[0]) {
 		p.parts, p.incomplete = parts, parts == nil
 	}
 	if said != nil && p.parts == nil && from == 0 {
@@ -162,6 +171,8 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		deciding, p.cuts = said.deciding(want.Keys, p.cut, states, others)
 		p.blocks = withBlocks(unlisted, walked, deciding)
 	}
+	p.whole = p.parts != nil || later != nil && a.begins(ctx, client, later)
+	p.all = !found
 	if p.parts != nil && p.begin > covered {
 		p.begin = covered
 	}
@@ -179,15 +190,16 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 	if hist != nil {
 		from = hist.from
 	}
-	p, err := a.plan(ctx, client, &want, at, from, true)
-	if err == nil && p.recoded && len(want.Keys) > 0 {
+	p, err := a.plan(ctx, client, &want, at, from, !want.noPrune)
+	if err == nil && p.recoded && p.pruned {
 		// What was read otherwise when it came may be about the prefix though its block's filter does not know.
 		p, err = a.plan(ctx, client, &want, at, from, false)
 	}
 	if err != nil {
 		return nil, Walked{}, err
 	}
-	recoded := p.recoded
+	// Find out how everything is coded, and whether what is left out decides about something, before anything is told.
+	quiet := p.recoded || p.sessions > 1
 	var saved []*table
 	for _, part := range p.parts {
 		t, err := a.readPart(ctx, part)
@@ -200,7 +212,7 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 	for pass := range maxPasses + 1 {
 		r := &replayer{
 			a: a, want: &want, at: at.UnixNano(), grace: int64(a.o.Grace), peers: make(map[PeerKey]*replayPeer), after: make(map[int64]int64), overrides: overrides, gone: make(map[PeerKey]HeldPeer),
-			plan: &p, settled: pass >= maxPasses-1,
+			plan: &p, whole: p.whole, settled: pass >= maxPasses-1,
 		}
 		if p.pruned {
 			r.needles = needlesOf(want.Keys)
@@ -222,7 +234,7 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 		}
 		if hist != nil {
 			c := *hist
-			c.quiet = recoded // find out how everything is coded before anything is told
+			c.quiet = quiet
 			r.history = &c
 		}
 		for _, t := range saved {
@@ -246,14 +258,23 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 			want.noCheckpoint = true
 			return a.replay(ctx, client, want, at, hist)
 		}
+		if err == nil && !r.told() && (r.undecided || r.unclear && (p.pruned || !p.all && !p.whole)) {
+			if want.noPrune = true; !p.pruned {
+				want.further = 2*want.further + 1
+			}
+			return a.replay(ctx, client, want, at, hist)
+		}
 		if err == nil && p.nextRun != 0 && r.run != 0 {
 			r.anew(p.nextRun)
+		}
+		if err == nil {
+			r.advance(at.UnixNano())
 		}
 		switch {
 		case err == nil && r.again:
 			continue
-		case err == nil && hist != nil && r.history.quiet:
-			recoded = false
+		case err == nil && hist != nil && quiet:
+			quiet = false
 			continue
 		}
 		return r, w, err

@@ -23,6 +23,7 @@ type replayer struct {
 	run       int64
 	gen       int64           // arrival of the running session's beginning
 	after     map[int64]int64 // the beginning of the session after that of one
+	graces    []int64         // when stale routes are over their time, in order
 	down      int64           // 0: a session runs
 	now       int64
 	block     uint64 // of the record being applied
@@ -31,6 +32,9 @@ type replayer struct {
 	gone      map[PeerKey]HeldPeer // of earlier runs of the station
 	overrides map[formKey]override
 	again     bool                           // overrides were found: the replay begins again
+	undecided bool                           // what was left out decides about a stale route
+	unclear   bool                           // what was before the first record does
+	whole     bool                           // the first record is the client's first in its run: nothing was before it
 	settled   bool                           // no more of that
 	keys      map[bgp.Family]map[string]bool // nil: all
 	plan      *plan
@@ -52,15 +56,16 @@ type replayer struct {
 	stamp    int64 // the router's, of the record being applied
 }
 
-// formKey is a table between two times at which it was emptied.
+// formKey is a table in one stretch: since a session began, or the peer came up or down. When it turns out within a stretch
+// that a table was coded otherwise, the session reads what came in that stretch again, and drops the rest.
 type formKey struct {
-	peer        PeerKey
-	view        bmp.View
-	family      bgp.Family
-	incarnation int64 // arrival of what emptied it
+	peer    PeerKey
+	view    bmp.View
+	family  bgp.Family
+	stretch int64 // ordinal of the record that began it
 }
 
-// override is a form that a table was found to have, with the messages before read again.
+// override is a form that a table was found to have, with the messages of the stretch read again.
 type override struct {
 	addPath bool
 	until   uint64 // ordinal of the record that showed it
@@ -70,7 +75,7 @@ type replayPeer struct {
 	state          uint8 // of statesOfPeer
 	session        int64 // gen in which it was spoken of last
 	upGen          int64 // gen of the last Peer Up
-	incarnation    int64
+	stretch        int64 // of formKey
 	sent, received []byte
 	more           [][2][]byte
 	local          [18]byte // address and ports of the Peer Up
@@ -97,10 +102,13 @@ type tableKey struct {
 
 type replayTable struct {
 	addPath bool
+	known   bool // addPath is what the session had; false: that was found out before the first record, and no record has told
 	said    bool
 	votes   int
-	read    int // messages since it was emptied
-	seeded  bool
+	old     bool  // it holds something of an earlier stretch
+	read    int   // messages in this stretch
+	seeded  bool  // some of them are known from a checkpoint alone
+	renewed int64 // gen in which something was announced to it last
 	routes  map[string]replayRoute
 }
 
@@ -124,7 +132,7 @@ type history struct {
 
 func (r *replayer) change(t int64, cause Cause, action Action, p PeerKey, k tableKey, id string, rr replayRoute, before string) {
 	h := r.history
-	if h == nil || t < h.from || t > r.at || h.err != nil || h.quiet {
+	if h == nil || !h.begun || t < h.from || t > r.at || h.err != nil || h.quiet {
 		return
 	}
 	c := Change{Time: time.Unix(0, t), Stamp: stampTime(r.stamp), Action: action, Cause: cause, Route: r.route(p, k, id, rr)}
@@ -198,19 +206,25 @@ func (r *replayer) apply(rec *record, i *info) error {
 		if r.run != 0 {
 			r.anew(min(max(r.now, i.run), rec.arrival))
 		}
+		r.whole = r.whole || r.run != 0
 		r.run = i.run
 	}
-	r.begin(rec.arrival)
+	r.advance(rec.arrival)
 	r.now = rec.arrival
 	r.stamp = 0
 	switch rec.kind {
 	case SessionStart:
-		r.sweep()
 		r.after[r.gen] = rec.arrival
 		r.gen, r.down = rec.arrival, 0
+		r.addGrace(rec.arrival)
+		for _, p := range r.peers {
+			if !p.seededAt(r.now) {
+				r.beginStretch(p)
+			}
+		}
 		return nil
 	case SessionEnd:
-		r.sweep()
+		r.endSession()
 		r.down = rec.arrival
 		return nil
 	}
@@ -224,7 +238,7 @@ func (r *replayer) apply(rec *record, i *info) error {
 	}
 	h, pk, p := near.header, near.key, near.p
 	h.Sec, h.Micro = binary.BigEndian.Uint32(head[34:]), binary.BigEndian.Uint32(head[38:])
-	if rec.arrival <= p.until {
+	if p.seededAt(rec.arrival) {
 		return nil
 	}
 	if h.Sec != 0 {
@@ -246,7 +260,9 @@ func (r *replayer) apply(rec *record, i *info) error {
 		}
 		switch m := m.(type) {
 		case *bmp.PeerUp:
-			r.peerUp(m, pk, p)
+			if err := r.peerUp(m, pk, p); err != nil {
+				return err
+			}
 		case *bmp.PeerDown:
 			// A router that has just started says of peers that have not come up that they are down, with BGP ID 0.0.0.0
 			// (FRR): no word on the routes of the session before.
@@ -287,7 +303,7 @@ func (r *replayer) near(raw, head []byte) *nearPeer {
 		return n
 	}
 	if n.p = r.peers[n.key]; n.p == nil {
-		n.p = &replayPeer{as: n.header.AS, bgpid: n.header.BGPID, tables: make(map[tableKey]*replayTable)}
+		n.p = &replayPeer{as: n.header.AS, bgpid: n.header.BGPID, stretch: int64(r.ordinal), tables: make(map[tableKey]*replayTable)}
 		r.peers[n.key] = n.p
 	}
 	return n
@@ -345,27 +361,78 @@ func (r *replayer) spoken(p *replayPeer) {
 	}
 }
 
-// begin notes what a History begins with, before what came at a time is applied.
-func (r *replayer) begin(t int64) {
-	h := r.history
-	if h == nil || h.begun || t < h.from {
-		return
+// advance does what time alone does, before what came at a time is applied: a History begins, and stale routes are over their
+// time.
+func (r *replayer) advance(t int64) {
+	if h := r.history; h != nil && !h.begun && t >= h.from {
+		r.expire(h.from) // nothing has begun: that is not told
+		h.begun, h.down = true, r.down
+		if !h.quiet {
+			*h.start = r.held(h.from)
+		}
 	}
-	h.begun, h.down = true, r.down
-	// What was over its time by then is not held, so that it is not to be told of as withdrawn, when that is seen, either.
+	r.expire(t)
+}
+
+// expire drops the stale routes that are over their time by then, at the time at which they were.
+func (r *replayer) expire(t int64) {
+	for len(r.graces) > 0 && r.graces[0] <= t {
+		at := r.graces[0]
+		r.graces = r.graces[1:]
+		r.stamp = 0
+		r.eachPeer(func(pk PeerKey, p *replayPeer) {
+			if p.seededAt(at) {
+				return
+			}
+			r.eachTable(p, func(k tableKey, t *replayTable) {
+				r.drop(pk, k, t, at, NotRenewed, func(rr replayRoute) bool { return r.expired(rr, at) })
+			})
+		})
+	}
+}
+
+// seededAt says that what came at a time is in the checkpoint the peer comes from.
+func (p *replayPeer) seededAt(t int64) bool { return t <= p.until }
+
+// addGrace notes when routes from before a session that began then are over their time.
+func (r *replayer) addGrace(began int64) {
+	at, found := slices.BinarySearch(r.graces, began+r.grace)
+	if !found {
+		r.graces = slices.Insert(r.graces, at, began+r.grace)
+	}
+}
+
+// beginStretch says that of what came up to now nothing will be read again.
+func (r *replayer) beginStretch(p *replayPeer) {
+	p.stretch = int64(r.ordinal)
+	for _, t := range p.tables {
+		t.read, t.seeded, t.old = 0, false, len(t.routes) > 0
+	}
+}
+
+// endSession marks all routes as stale. As a table tells what is stale from what is not and nothing more, routes that were
+// stale before go, unless the session announced nothing to their table.
+func (r *replayer) endSession() {
 	r.eachPeer(func(pk PeerKey, p *replayPeer) {
+		if p.seededAt(r.now) {
+			return
+		}
 		r.eachTable(p, func(k tableKey, t *replayTable) {
-			r.drop(pk, k, t, h.from-1, NotRenewed, func(rr replayRoute) bool { return r.expired(rr, h.from) })
+			stale := func(rr replayRoute) bool { return rr.gen != r.gen }
+			if t.renewed == r.gen {
+				r.drop(pk, k, t, r.now, NotRenewed, stale)
+				return
+			}
+			for _, rr := range t.routes {
+				r.undecided = r.undecided || r.plan.pruned && stale(rr)
+			}
 		})
 	})
-	if !h.quiet {
-		*h.start = r.held(h.from)
-	}
 }
 
 // anew forgets everything: the station was started anew.
 func (r *replayer) anew(t int64) {
-	r.begin(t)
+	r.advance(t)
 	r.now, r.stamp = t, 0
 	r.eachPeer(func(pk PeerKey, p *replayPeer) {
 		r.empty(pk, p, StationAnew)
@@ -380,20 +447,16 @@ func (r *replayer) anew(t int64) {
 
 // empty empties the tables of a peer.
 func (r *replayer) empty(pk PeerKey, p *replayPeer, cause Cause) {
-	p.incarnation = r.now
+	r.beginStretch(p)
 	r.eachTable(p, func(k tableKey, t *replayTable) {
-		r.drop(pk, k, t, r.now, cause, func(replayRoute) bool { return true })
-		t.votes, t.read, t.seeded = 0, 0, false
+		r.clear(pk, k, t, cause)
+		t.votes = 0
 	})
 }
 
-// sweep drops stale routes whose time is over.
-func (r *replayer) sweep() {
-	r.eachPeer(func(pk PeerKey, p *replayPeer) {
-		r.eachTable(p, func(k tableKey, t *replayTable) {
-			r.drop(pk, k, t, r.now, NotRenewed, func(rr replayRoute) bool { return r.expired(rr, r.now) })
-		})
-	})
+// clear empties a table.
+func (r *replayer) clear(pk PeerKey, k tableKey, t *replayTable, cause Cause) {
+	r.drop(pk, k, t, r.now, cause, func(replayRoute) bool { return true })
 }
 
 // told says that changes are told, so that things are done in an order.
@@ -428,6 +491,9 @@ func (r *replayer) eachTable(p *replayPeer, f func(tableKey, *replayTable)) {
 // drop takes routes out of a table.
 func (r *replayer) drop(pk PeerKey, k tableKey, t *replayTable, at int64, cause Cause, gone func(replayRoute) bool) {
 	n := len(t.routes)
+	if n == 0 {
+		return
+	}
 	if r.told() {
 		for _, id := range slices.SortedFunc(maps.Keys(t.routes), func(a, b string) int { return cmp.Or(cmp.Compare(a[4:], b[4:]), cmp.Compare(a[:4], b[:4])) }) {
 			if rr := t.routes[id]; gone(rr) {
@@ -439,30 +505,33 @@ func (r *replayer) drop(pk PeerKey, k tableKey, t *replayTable, at int64, cause 
 	r.count -= n - len(t.routes)
 }
 
-func (r *replayer) peerUp(m *bmp.PeerUp, pk PeerKey, p *replayPeer) {
+func (r *replayer) peerUp(m *bmp.PeerUp, pk PeerKey, p *replayPeer) error {
 	same := p.ports == [2]uint16{m.LocalPort, m.RemotePort} && p.local == addressBytes(m) && p.hasOpens(m.SentOpen, m.ReceivedOpen)
 	locRIB := pk.Type == bmp.LocRIBPeer
 	if p.state == peerUp && p.upGen == r.gen {
 		switch {
 		case same || locRIB && p.hasOpens(m.SentOpen, m.ReceivedOpen):
-			return
+			return nil
 		case locRIB:
 			if len(p.more) < 64 {
 				p.more = append(p.more, [2][]byte{bytes.Clone(m.SentOpen), bytes.Clone(m.ReceivedOpen)})
 			}
 			p.negotiate()
-			return
+			return r.recode(pk, p, false)
 		}
 		r.empty(pk, p, PeerCameUp)
 	} else if p.upGen == r.gen && p.state != peerUnannounced {
 		r.empty(pk, p, PeerCameUp)
 	}
+	unknown := p.sent == nil && !r.whole // what was negotiated before
 	p.state, p.session, p.upGen = peerUp, r.gen, r.gen
 	p.sent, p.received, p.more = bytes.Clone(m.SentOpen), bytes.Clone(m.ReceivedOpen), nil
 	p.local, p.ports = addressBytes(m), [2]uint16{m.LocalPort, m.RemotePort}
 	p.as, p.bgpid = m.PeerHeader.AS, m.PeerHeader.BGPID
 	p.name, p.text = shortened(m.TableName()), shortened(m.Text())
 	p.negotiate()
+	r.beginStretch(p)
+	return r.recode(pk, p, unknown)
 }
 
 // described is what is known of the peer.
@@ -492,7 +561,7 @@ func (p *replayPeer) hasOpens(sent, received []byte) bool {
 	return slices.ContainsFunc(p.more, func(x [2][]byte) bool { return bytes.Equal(x[0], sent) && bytes.Equal(x[1], received) })
 }
 
-// negotiate works out the families with path IDs of the OPENs, and gives tables for which that has changed the new form.
+// negotiate works out the families with path IDs of the OPENs.
 func (p *replayPeer) negotiate() {
 	p.negotiated = [3]bgp.AddPathSet{}
 	for _, pair := range append([][2][]byte{{p.sent, p.received}}, p.more...) {
@@ -505,11 +574,47 @@ func (p *replayPeer) negotiate() {
 		p.negotiated[1] |= bgp.AddPathOut(&sent, &received)
 		p.negotiated[2] |= bgp.AddPathListed(&sent)
 	}
-	for k, t := range p.tables {
-		if said := p.says(k); said != t.said {
-			t.said, t.addPath, t.votes = said, said, 0
+}
+
+// recode gives tables for which what is negotiated has changed the new form. Where it is not known what was before, that
+// may have been the same.
+func (r *replayer) recode(pk PeerKey, p *replayPeer, unknown bool) (err error) {
+	r.eachTable(p, func(k tableKey, t *replayTable) {
+		was := t.said
+		t.said, t.votes = p.says(k), 0
+		if unknown {
+			r.unclear = r.unclear || t.old && (!t.known || t.said != t.addPath)
+			return
 		}
+		if t.said == was {
+			return
+		}
+		r.unclear = r.unclear || t.old && !t.known
+		t.known = true
+		if t.said != t.addPath {
+			if e := r.turn(pk, p, k, t, t.said); e != nil {
+				err = e
+			}
+		}
+	})
+	return err
+}
+
+// turn gives a table another form. What it holds goes, and what came in this stretch is read again.
+func (r *replayer) turn(pk PeerKey, p *replayPeer, k tableKey, t *replayTable, to bool) error {
+	t.addPath, t.votes = to, 0
+	switch {
+	case t.read == 0:
+		r.clear(pk, k, t, NotRenewed)
+	case r.settled || len(r.overrides) > 1000 || r.told():
+		// A router that changes it all the time: what was read stays.
+	case t.seeded:
+		return errUnseed
+	default:
+		r.overrides[formKey{pk, k.view, k.family, p.stretch}] = override{to, r.ordinal}
+		r.again = true // with what else is found on the way
 	}
+	return nil
 }
 
 func (p *replayPeer) says(k tableKey) bool {
@@ -525,13 +630,14 @@ func (p *replayPeer) says(k tableKey) bool {
 func (r *replayer) table(pk PeerKey, p *replayPeer, k tableKey) *replayTable {
 	t := p.tables[k]
 	if t == nil {
-		t = &replayTable{routes: make(map[string]replayRoute), said: p.says(k)}
+		t = &replayTable{routes: make(map[string]replayRoute), said: p.says(k), known: r.whole && !r.plan.pruned}
 		t.addPath = t.said
 		p.tables[k] = t
 	}
 	if t.read == 0 {
-		if o, ok := r.overrides[formKey{pk, k.view, k.family, p.incarnation}]; ok {
-			t.addPath = o.addPath
+		if o, ok := r.overrides[formKey{pk, k.view, k.family, p.stretch}]; ok {
+			t.addPath, t.known = o.addPath, true
+			r.clear(pk, k, t, NotRenewed) // what was before is not read again
 		}
 	}
 	return t
@@ -560,12 +666,7 @@ func (r *replayer) routes(rec *record, h *bmp.PerPeerHeader, pk PeerKey, p *repl
 		sec := &r.sections[n]
 		k := tableKey{view, sec.Family}
 		t := r.table(pk, p, k)
-		// What the record says is of its last field of a family: of one of two it proves nothing.
-		alone := true
-		for m := range r.sections {
-			alone = alone && (m == n || r.sections[m].Family != sec.Family)
-		}
-		addPath, ok, err := r.form(rec, pk, p, k, t, sec, alone)
+		addPath, ok, err := r.form(rec, pk, p, k, t, sec)
 		t.read++
 		if err != nil {
 			return err
@@ -573,8 +674,11 @@ func (r *replayer) routes(rec *record, h *bmp.PerPeerHeader, pk PeerKey, p *repl
 		if !ok {
 			continue
 		}
-		if !sec.Withdraw && !withdrawAll && p.state == peerDown {
-			p.told = r.gen
+		if !sec.Withdraw && !withdrawAll {
+			t.renewed = r.gen
+			if p.state == peerDown {
+				p.told = r.gen
+			}
 		}
 		if err := r.section(u, sec, addPath, withdrawAll, pk, k, t); err != nil {
 			return err
@@ -585,54 +689,46 @@ func (r *replayer) routes(rec *record, h *bmp.PerPeerHeader, pk PeerKey, p *repl
 
 // form decides whether an NLRI field carries path IDs. The record says how it was read when it came; a table that was
 // found to be of the other form had the messages before read again, and so it is here.
-func (r *replayer) form(rec *record, pk PeerKey, p *replayPeer, k tableKey, t *replayTable, sec *bgp.Section, alone bool) (addPath, ok bool, err error) {
+func (r *replayer) form(rec *record, pk PeerKey, p *replayPeer, k tableKey, t *replayTable, sec *bgp.Section) (addPath, ok bool, err error) {
 	said := rec.addPath.Has(k.family)
 	if !k.family.Splits() {
 		return said, true, nil
 	}
-	fk := formKey{pk, k.view, k.family, p.incarnation}
-	o, known := r.overrides[fk]
+	if rec.raw[0] >= 4 {
+		// Stateless parsing: the message said it. A table that has held path IDs goes on doing so.
+		if said && !t.addPath {
+			if err := r.turn(pk, p, k, t, true); err != nil {
+				return false, false, err
+			}
+		}
+		_, err := bgp.CheckNLRI(k.family, said, sec.Withdraw, sec.Field)
+		return said, err == nil, nil
+	}
+	o, known := r.overrides[formKey{pk, k.view, k.family, p.stretch}]
 	known = known && r.ordinal <= o.until
 	if known {
 		t.addPath = o.addPath // whatever a Peer Up said meanwhile
 	}
 	_, err1 := bgp.CheckNLRI(k.family, t.addPath, sec.Withdraw, sec.Field)
-	if err1 == nil && (known || said == t.addPath && t.votes == 0) {
+	if err1 == nil && (known || said == t.addPath && t.votes == 0 && t.known) {
 		return t.addPath, true, nil // the way of nearly all
-	}
-	if rec.raw[0] >= 4 {
-		// Stateless parsing: the message said it.
-		_, err := bgp.CheckNLRI(k.family, said, sec.Withdraw, sec.Field)
-		t.addPath = t.addPath || said && err == nil // a table that has held path IDs goes on doing so
-		return said, err == nil, nil
 	}
 	_, err2 := bgp.CheckNLRI(k.family, !t.addPath, sec.Withdraw, sec.Field)
 	if known {
 		return !t.addPath, err2 == nil, nil
 	}
-	turn := func(to bool) error {
-		t.votes = 0
-		if t.read == 0 {
-			t.addPath = to
-			return nil
-		}
-		t.addPath = to
-		if r.settled || len(r.overrides) > 1000 || r.told() {
-			return nil // a router that changes it all the time: what was read stays
-		}
-		if t.seeded {
-			return errUnseed
-		}
-		r.overrides[fk] = override{to, r.ordinal}
-		r.again = true // with what else is found on the way
-		return nil
-	}
 	switch {
 	case err1 != nil && err2 != nil:
 		return false, false, nil
 	case err1 == nil && err2 == nil:
-		if said != t.addPath && alone {
-			if err := turn(said); err != nil {
+		switch {
+		case said == t.addPath && t.known:
+		case !r.proves(k.family, said):
+			r.undecided = r.undecided || r.plan.pruned && !t.known
+		case !t.known: // it was so all along, or there were three that could be read otherwise alone
+			t.addPath, t.known, t.votes = said, true, 0
+		default:
+			if err := r.turn(pk, p, k, t, said); err != nil {
 				return false, false, err
 			}
 		}
@@ -643,12 +739,29 @@ func (r *replayer) form(rec *record, pk PeerKey, p *replayPeer, k tableKey, t *r
 	}
 	if t.votes++; t.votes >= 3 {
 		other := !t.addPath
-		if err := turn(other); err != nil {
-			return false, false, err
-		}
-		return other, true, nil
+		r.unclear = r.unclear || t.old && !t.known
+		t.known = true
+		return other, true, r.turn(pk, p, k, t, other)
 	}
 	return !t.addPath, true, nil
+}
+
+// proves says that the fields of a family in the message being applied were read in the form that its record names because
+// their table was: none of them could be read in this form alone.
+func (r *replayer) proves(f bgp.Family, said bool) bool {
+	for n := range r.sections {
+		sec := &r.sections[n]
+		if sec.Family != f {
+			continue
+		}
+		if _, err := bgp.CheckNLRI(f, said, sec.Withdraw, sec.Field); err != nil {
+			continue
+		}
+		if _, err := bgp.CheckNLRI(f, !said, sec.Withdraw, sec.Field); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *replayer) section(u *bgp.Update, sec *bgp.Section, addPath, withdrawAll bool, pk PeerKey, k tableKey, t *replayTable) error {
@@ -671,11 +784,6 @@ func (r *replayer) section(u *bgp.Update, sec *bgp.Section, addPath, withdrawAll
 		r.key = append(r.key[:0], byte(it.PathID>>24), byte(it.PathID>>16), byte(it.PathID>>8), byte(it.PathID))
 		r.key = append(r.key, it.Key...)
 		old, had := t.routes[string(r.key)]
-		if had && r.expired(old, r.now) {
-			r.change(r.expiry(old), NotRenewed, Withdrawn, pk, k, string(r.key), old, "")
-			r.remove(t, string(r.key))
-			had = false
-		}
 		gone := sec.Withdraw || withdrawAll
 		if !gone {
 			if !made || !bytes.Equal(it.Extra, r.extra) {

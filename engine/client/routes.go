@@ -144,6 +144,7 @@ func (s *Session) applySection(p *peer, v *view, sec *bgp.Section, u *bgp.Update
 			s.changed.withdrawn += n
 		} else {
 			t.announced += uint64(n)
+			t.renewed = s.number
 			s.client.announced += uint64(n)
 			s.changed.announced += n
 			if p.state != PeerUp && p.state != PeerUnannounced {

@@ -397,9 +397,10 @@ func (s *Session) end(e *End, err error) {
 		c.dropPeers()
 	}
 	// From now on every route is one of an earlier session. A table to which this session announced nothing is left as it
-	// is: to mark it again would drop what it holds.
+	// is: to mark it again would drop what it holds. What the session announced, not what is left of it, decides, as a replay
+	// of the archive can know that.
 	c.eachTable(func(_ *peer, t *table) {
-		if t.rib.StaleLen() < t.rib.Len() {
+		if t.renewed == s.number {
 			t.rib.BeginRefresh(info.End)
 		}
 	})

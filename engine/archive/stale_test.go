@@ -1,0 +1,195 @@
+package archive
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"bmp/proto/bgp"
+	"bmp/proto/bmp"
+	"bmp/proto/bmptest"
+)
+
+// story is what a router does, a second from one thing to the next.
+type story struct {
+	naive
+	t    *testing.T
+	at   time.Time
+	peer bmptest.Peer
+	a    *Archive
+}
+
+func newStory(t *testing.T) *story {
+	return &story{naive: naive{grace: 30 * time.Second}, t: t, at: time.Now().Add(-time.Hour).Truncate(time.Second), peer: bmptest.NewPeer("10.0.0.1", 65000)}
+}
+
+func (s *story) add(kind Kind, raw []byte) {
+	s.records = append(s.records, naiveRecord{at: s.at, kind: kind, raw: slices.Clone(raw)})
+	s.at = s.at.Add(time.Second)
+}
+
+func (s *story) begin()            { s.add(SessionStart, nil) }
+func (s *story) end()              { s.add(SessionEnd, nil) }
+func (s *story) up(p bmptest.Peer) { s.add(MessageRecord, new(bmptest.Session).PeerUp(p).Bytes()) }
+
+// announce is without path IDs. Of two prefixes, it could be read with them; of one, it could not.
+func (s *story) announce(prefixes ...string) {
+	u := bmptest.Update{ASPath: []uint32{65000}, Announce: bmptest.Prefixes(prefixes...)}
+	s.add(MessageRecord, new(bmptest.Session).Monitor(s.peer, bmp.AdjInPre, u.Bytes()).Bytes())
+}
+
+// withAddPath is the peer with path IDs negotiated.
+func (s *story) withAddPath() bmptest.Peer {
+	p := s.peer
+	p.Sent.AddPath = []bmptest.AddPath{{Family: bmptest.IPv4Unicast, Mode: 3}}
+	p.Received.AddPath = p.Sent.AddPath
+	return p
+}
+
+// held asks for everything at a time, and for each prefix by itself, which must be the same.
+func (s *story) held(at time.Time) (prefixes []string) {
+	s.t.Helper()
+	if s.a == nil {
+		s.a = open(s.t, Options{Grace: s.grace, list: 1})
+		contexts := make([]bgp.Context, len(s.records))
+		s.replay(s.at, func(i int, ctx bgp.Context) { contexts[i] = ctx })
+		c := s.a.Client(1)
+		for i, rec := range s.records {
+			switch rec.kind {
+			case SessionStart:
+				c.Begin(SessionRecord{Time: rec.at})
+			case SessionEnd:
+				c.End(SessionRecord{Time: rec.at})
+			default:
+				c.Append(&Entry{Time: rec.at, Raw: rec.raw, Context: contexts[i]})
+			}
+			syncArchive(s.t, s.a, 1) // a block for each
+		}
+	}
+	h, err := s.a.At(bg, 1, Want{}, at)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	diffHeld(s.t, "everything", heldText(h.Routes), s.replay(at, nil))
+	for _, p := range []string{"10.1.1.0/24", "10.2.2.0/24", "10.3.3.0/24"} {
+		key := bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix(p))
+		has := func(r Route) bool { return string(r.Key) == string(key) }
+		one, err := s.a.At(bg, 1, Want{Keys: []RouteKey{{bgp.IPv4Unicast, key}}}, at)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if slices.ContainsFunc(h.Routes, has) {
+			prefixes = append(prefixes, p)
+		}
+		if len(one.Routes) > 0 != slices.ContainsFunc(h.Routes, has) {
+			s.t.Errorf("%s alone: %v, of everything: %v", p, one.Routes, h.Routes)
+		}
+	}
+	return prefixes
+}
+
+func (s *story) holds(what string, at time.Time, want ...string) {
+	s.t.Helper()
+	if got := s.held(at); !slices.Equal(got, want) {
+		s.t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+// TestABrokenDumpEndsWhatWasStale: as the table of the session, which tells stale from not and nothing more.
+func TestABrokenDumpEndsWhatWasStale(t *testing.T) {
+	s := newStory(t)
+	s.begin()
+	s.up(s.peer)
+	s.announce("10.1.1.0/24", "10.2.2.0/24")
+	s.end()
+	s.begin()
+	s.up(s.peer)
+	s.end()
+	silent := s.at
+	s.begin()
+	s.up(s.peer)
+	s.announce("10.1.1.0/24")
+	during := s.at
+	s.at = s.at.Add(time.Second)
+	s.end()
+	after := s.at
+	s.begin()
+	s.holds("after a session that announced nothing", silent, "10.1.1.0/24", "10.2.2.0/24")
+	s.holds("while the dump runs", during, "10.1.1.0/24", "10.2.2.0/24")
+	s.holds("after the dump broke", after, "10.1.1.0/24")
+}
+
+// TestAnotherFormEndsWhatWasStale: where a Peer Up negotiates path IDs anew, the table begins anew.
+func TestAnotherFormEndsWhatWasStale(t *testing.T) {
+	s := newStory(t)
+	s.begin()
+	s.up(s.peer)
+	s.announce("10.1.1.0/24")
+	s.end()
+	s.begin()
+	before := s.at
+	s.at = s.at.Add(time.Second)
+	s.up(s.withAddPath())
+	s.holds("before the Peer Up", before, "10.1.1.0/24")
+	s.holds("after it", s.at)
+}
+
+// TestWhatIsReadAgainIsOfOneSession: three messages that read in one way alone have the session read again what it said
+// itself since the peer came up, and nothing of before.
+func TestWhatIsReadAgainIsOfOneSession(t *testing.T) {
+	s := newStory(t)
+	s.begin()
+	s.up(s.withAddPath())
+	s.announce("10.1.1.0/24")
+	s.end()
+	s.begin()
+	s.up(s.withAddPath())
+	s.announce("10.2.2.0/24", "10.3.3.0/24")
+	s.announce("10.2.2.0/24")
+	s.announce("10.2.2.0/24")
+	before := s.at.Add(-time.Millisecond)
+	s.announce("10.2.2.0/24")
+	// The first of the two prefixes is taken for the path ID of the second.
+	s.holds("before the third", before, "10.1.1.0/24", "10.2.2.0/24", "10.3.3.0/24")
+	s.holds("after it", s.at, "10.2.2.0/24", "10.3.3.0/24")
+}
+
+// TestTheFormFromBeforeASearch: a search that begins with a session in which the peer was not announced does not know
+// what was negotiated before, and must not take the next Peer Up for another one.
+func TestTheFormFromBeforeASearch(t *testing.T) {
+	s := newStory(t)
+	s.begin()
+	s.up(s.withAddPath())
+	s.announce("10.1.1.0/24")
+	s.announce("10.1.1.0/24")
+	s.announce("10.1.1.0/24")
+	s.end()
+	s.begin()
+	s.announce("10.2.2.0/24")
+	s.at = s.at.Add(s.grace)
+	s.end()
+	s.begin()
+	s.up(s.withAddPath())
+	s.holds("after the Peer Up", s.at, "10.2.2.0/24")
+}
+
+// TestTheEndOfGraceIsTold: at the time at which it was, also where nothing came after.
+func TestTheEndOfGraceIsTold(t *testing.T) {
+	s := newStory(t)
+	s.begin()
+	s.up(s.peer)
+	s.announce("10.1.1.0/24")
+	s.end()
+	from := s.at
+	s.begin()
+	s.holds("at the beginning", from, "10.1.1.0/24")
+	var changes []Change
+	_, err := s.a.History(bg, 1, Want{}, from, from.Add(10*s.grace), func(c *Change) error {
+		changes = append(changes, *c)
+		return nil
+	})
+	if err != nil || len(changes) != 1 || changes[0].Action != Withdrawn || changes[0].Cause != NotRenewed || !changes[0].Time.Equal(from.Add(s.grace)) {
+		t.Errorf("%v, %+v; the grace was over at %v", err, changes, from.Add(s.grace))
+	}
+}
