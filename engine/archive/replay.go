@@ -724,7 +724,7 @@ func (r *replayer) form(rec *record, pk PeerKey, p *replayPeer, k tableKey, t *r
 		switch {
 		case said == t.addPath && t.known:
 		case !r.proves(k.family, said):
-			r.undecided = r.undecided || r.plan.pruned && !t.known
+			r.unclear = r.unclear || !t.known
 		case !t.known: // it was so all along, or there were three that could be read otherwise alone
 			t.addPath, t.known, t.votes = said, true, 0
 		default:
