@@ -77,7 +77,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	}
 	var run int64 // of the station that holds what is held at base
 	var nextRun int64
-	found, back, enough, further := false, false, false, want.further
+	found, back, enough, covers, further := false, false, false, false, want.further
 	var walked []*info
 	var states, others []uint64 // what changes more than routes, and what is not listed and may be about a key
 	var later *info             // the block after
@@ -103,6 +103,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 				run = i.run
 			}
 			if found = i.run != run || i.last < floor; found {
+				covers = i.run == run
 				return false
 			}
 		}
@@ -146,6 +147,9 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		}
 		return !found
 	})
+	if found && !covers {
+		p.parts = nil // what came between them and the blocks is not read
+	}
 	slices.Reverse(p.blocks)
 	slices.Reverse(walked)
 	slices.Reverse(states)

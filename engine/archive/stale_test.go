@@ -193,3 +193,30 @@ func TestTheEndOfGraceIsTold(t *testing.T) {
 		t.Errorf("%v, %+v; the grace was over at %v", err, changes, from.Add(s.grace))
 	}
 }
+
+// TestACheckpointThatIsTooOld: a search that finds a session to begin with has no use for a checkpoint from before it, as it
+// does not know what came between.
+func TestACheckpointThatIsTooOld(t *testing.T) {
+	s := newStory(t)
+	s.begin()
+	s.up(s.peer)
+	s.announce("10.1.1.0/24")
+	checkpoint := s.at
+	s.at = s.at.Add(time.Second)
+	other := bmptest.Update{ASPath: []uint32{65000, 65001}, Announce: bmptest.Prefixes("10.1.1.0/24")}
+	s.add(MessageRecord, new(bmptest.Session).Monitor(s.peer, bmp.AdjInPre, other.Bytes()).Bytes())
+	s.end()
+	s.begin()
+	s.up(s.peer)
+	again := s.at
+	s.announce("10.1.1.0/24")
+	s.at = s.at.Add(s.grace)
+	s.holds("at the end", s.at, "10.1.1.0/24")
+	if err := s.a.Checkpoint(bg, 1, checkpoint, []PeerKey{PeerKeyOf(&s.peer.Header)}); err != nil {
+		t.Fatal(err)
+	}
+	h, err := s.a.At(bg, 1, Want{Peers: []PeerKey{PeerKeyOf(&s.peer.Header)}}, s.at)
+	if err != nil || len(h.Routes) != 1 || !h.Routes[0].Since.Equal(again) {
+		t.Errorf("%v, %+v, want it since %v", err, h.Routes, again)
+	}
+}
