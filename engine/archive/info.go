@@ -186,12 +186,13 @@ type scanner struct {
 	parser   bmp.Parser
 	filter   []byte
 
-	list    *touched          // the block's routes; nil: it is not listed
-	holders map[holder]uint16 // those of list
-	touches []touch
-	seed    uint64
-	record  []byte
-	extra   []byte
+	list     *touched          // the block's routes; nil: it is not listed
+	unlisted bool              // something in it may be read in another way, so that list is not used
+	holders  map[holder]uint16 // those of list
+	touches  []touch
+	seed     uint64
+	record   []byte
+	extra    []byte
 }
 
 type codingKey struct {
@@ -215,7 +216,7 @@ func newScanner(seed uint64) *scanner {
 func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding, list bool) {
 	s.hashes = s.hashes[:0]
 	clear(s.touched)
-	s.list = nil
+	s.list, s.unlisted = nil, false
 	if list {
 		s.list = &touched{routes: s.touches[:0]}
 		clear(s.holders)
@@ -298,7 +299,7 @@ func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding, list
 	i.routes = len(s.hashes)
 	s.filter = newFilter(s.filter, s.hashes)
 	i.filter = slices.Clone(s.filter)
-	if s.list != nil && len(s.list.holders) <= listHolders {
+	if s.list != nil && !s.unlisted && len(s.list.holders) <= listHolders {
 		s.touches = s.list.routes
 		i.listed, i.routesOf = true, &touched{s.list.holders, slices.Clone(s.touches)}
 	}
@@ -336,20 +337,35 @@ func (s *scanner) routes(i *info, r *record, h *holder, id *int) {
 	s.sections = s.update.Sections(s.sections[:0])
 	for k := range s.sections {
 		sec := &s.sections[k]
-		it := &s.nlri
-		it.Reset(sec.Family, sec.AddPath, sec.Withdraw, sec.Field)
 		if s.list != nil {
-			s.listed(sec, h, id)
+			before := len(s.list.routes)
+			if s.listed(sec, h, id); s.nlri.Err() == nil {
+				continue
+			}
+			s.list.routes = s.list.routes[:before]
+		} else if s.filtered(sec, sec.AddPath) == nil {
 			continue
 		}
-		for it.Next() {
-			s.hashes = append(s.hashes, keyHash(sec.Family, it.Key))
+		// What does not split to its last byte is not applied, unless the table turns out to have, or not to have, path
+		// identifiers, other than was thought when it came. The filter knows the keys of both ways, the list of none.
+		if sec.Family.Splits() && s.filtered(sec, !sec.AddPath) == nil {
+			s.unlisted = true
 		}
 	}
 }
 
-// listed takes the routes of a section with what is said of them, as a replay will read it.
+// filtered takes the keys of a section, for the filter alone, up to what cannot be read, which is the error.
+func (s *scanner) filtered(sec *bgp.Section, addPath bool) error {
+	s.nlri.Reset(sec.Family, addPath, sec.Withdraw, sec.Field)
+	for s.nlri.Next() {
+		s.hashes = append(s.hashes, keyHash(sec.Family, s.nlri.Key))
+	}
+	return s.nlri.Err()
+}
+
+// listed takes the routes of a section with what is said of them, as a replay will read it, up to what cannot be read.
 func (s *scanner) listed(sec *bgp.Section, h *holder, id *int) {
+	s.nlri.Reset(sec.Family, sec.AddPath, sec.Withdraw, sec.Field)
 	gone := sec.Withdraw || s.update.Malformed != nil && s.update.Malformed.Class >= bgp.TreatAsWithdraw
 	said := uint32(hashWithdrawn)
 	for first := true; s.nlri.Next(); first = false {

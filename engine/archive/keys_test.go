@@ -2,9 +2,11 @@ package archive
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -82,7 +84,11 @@ func churned(t *testing.T, rng *rand.Rand, o Options) (a *Archive, begin, end ti
 			if rng.IntN(12) == 0 {
 				u = bmptest.Update{AddPath: i == 0, Withdraw: n}
 			}
-			put(new(bmptest.Session).Monitor(peers[i], view, u.Bytes()), i == 0)
+			b := u.Bytes()
+			if rng.IntN(15) == 0 {
+				b = spoilt(b, len(u.Withdraw) > 0)
+			}
+			put(new(bmptest.Session).Monitor(peers[i], view, b), i == 0)
 		}
 		if rng.IntN(4) == 0 {
 			p := a.Client(1)
@@ -195,5 +201,62 @@ func TestListsLost(t *testing.T) {
 				t.Errorf("%d messages are left: %v", i.State.Msgs, err)
 			}
 		})
+	}
+}
+
+// spoilt is an UPDATE whose field of routes does not split: it has a byte too many at its end.
+func spoilt(update []byte, withdraw bool) []byte {
+	b := append([]byte(nil), update...)
+	if at := 21 + int(binary.BigEndian.Uint16(b[19:])); withdraw {
+		binary.BigEndian.PutUint16(b[19:], uint16(at-21+1))
+		b = slices.Insert(b, at, 0xff)
+	} else {
+		b = append(b, 0xff)
+	}
+	binary.BigEndian.PutUint16(b[16:], uint16(len(b)))
+	return b
+}
+
+// TestMalformedRoutesAreNotListed: an UPDATE that the session ignored, as its routes do not split, is no word on them.
+func TestMalformedRoutesAreNotListed(t *testing.T) {
+	a := open(t, Options{list: 1})
+	peer := bmptest.NewPeer("10.0.0.1", 65001)
+	at := time.Now().Add(-time.Hour).Truncate(time.Second)
+	block := func(u ...[]byte) {
+		s := new(bmptest.Session)
+		for _, b := range u {
+			s.Monitor(peer, bmp.AdjInPre, b)
+		}
+		at = feed(a.Client(1), s.Messages(), at, time.Second)
+		syncArchive(t, a, 1)
+	}
+	a.Client(1).Begin(SessionRecord{Time: at})
+	at = feed(a.Client(1), new(bmptest.Session).PeerUp(peer).Messages(), at, time.Second)
+	syncArchive(t, a, 1)
+	announce := func(prefix string, as uint32) bmptest.Update {
+		return bmptest.Update{ASPath: []uint32{65001, as}, Announce: bmptest.Prefixes(prefix)}
+	}
+	key := RouteKey{bgp.IPv4Unicast, bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix("192.0.2.0/24"))}
+	first, other := announce("192.0.2.0/24", 1), announce("198.51.100.0/24", 1)
+	withdraw := bmptest.Update{Withdraw: bmptest.Prefixes("192.0.2.0/24")}
+	for _, spoil := range []struct {
+		u        bmptest.Update
+		withdraw bool
+	}{{announce("192.0.2.0/24", 2), false}, {withdraw, true}} {
+		block(first.Bytes())
+		block(spoilt(spoil.u.Bytes(), spoil.withdraw))
+		block(other.Bytes())
+		found, err := a.At(bg, 1, Want{Keys: []RouteKey{key}}, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found.Routes) != 1 {
+			t.Errorf("after %+v: %d routes", spoil.u, len(found.Routes))
+		}
+		held, err := a.At(bg, 1, Want{Select: func(_ bmp.View, _ bgp.Family, k []byte, _ uint32) bool { return bytes.Equal(k, key.Key) }}, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		diffHeld(t, "after what is malformed", heldText(found.Routes), heldText(held.Routes))
 	}
 }
