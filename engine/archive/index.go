@@ -500,8 +500,12 @@ func (c *catalog) backFor(ctx context.Context, client uint32, v *events, skip fu
 		if err == nil && len(d.parts) > 0 {
 			err = c.stored(ctx, &d, v)
 		}
-		if errors.Is(err, errNoList) {
-			gone, err = last, nil
+		var bad *listError
+		if errors.As(err, &bad) {
+			v.unreadable(c.a.store.token, client, bad)
+		}
+		if bad != nil || errors.Is(err, errNoList) {
+			gone, err = last, nil // its blocks are read
 		}
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil // no longer kept, as all before it

@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats.go"
@@ -286,7 +288,7 @@ func (c *catalog) writeList(client uint32, l *keyList) *directory {
 	var b []byte
 	var key, first uint64
 	store := func() bool {
-		m := &nats.Msg{Subject: c.a.store.subject("checkpoint", keysSubject(client)), Data: s2.Encode(nil, b),
+		m := &nats.Msg{Subject: c.a.store.subject("checkpoint", keysSubject(client)), Data: packed(b),
 			Header: nats.Header{hdrVersion: {formatVersion}, hdrKind: {kindKeysPart}}}
 		seq, err := c.a.store1(m, fmt.Sprintf("k%x.%d.%d.%d", c.a.run, client, d.first, len(d.parts)))
 		d.parts = append(d.parts, keysPart{first, seq})
@@ -309,7 +311,7 @@ func (c *catalog) writeList(client uint32, l *keyList) *directory {
 			}
 		}
 	}
-	m := &nats.Msg{Subject: c.a.store.subject("checkpoint", client), Data: s2.Encode(nil, d.append(nil)),
+	m := &nats.Msg{Subject: c.a.store.subject("checkpoint", client), Data: packed(d.append(nil)),
 		Header: nats.Header{hdrVersion: {formatVersion}, hdrKind: {kindKeys}, hdrBlocks: {numbers(int64(d.first), int64(d.last))}}}
 	seq, err := c.a.store1(m, fmt.Sprintf("k%x.%d.%d", c.a.run, client, d.first))
 	if err != nil {
@@ -362,8 +364,8 @@ func (d *directory) append(b []byte) []byte {
 }
 
 // read fills in what a stored directory says.
-func (d *directory) read(packed []byte) error {
-	raw, err := unpacked(packed)
+func (d *directory) read(payload []byte) error {
+	raw, err := unpacked(payload)
 	if err != nil {
 		return err
 	}
@@ -386,17 +388,28 @@ func (d *directory) read(packed []byte) error {
 	for n := s.uvarint(); n > 0 && !s.bad; n-- {
 		d.parts = append(d.parts, keysPart{s.uvarint(), s.uvarint()})
 	}
-	if s.bad {
+	if s.bad || len(s.b) > 0 {
 		return errCut
 	}
 	return nil
 }
 
-func unpacked(packed []byte) ([]byte, error) {
-	if n, err := s2.DecodedLen(packed); err != nil || n > listMaxBytes {
+// packed is the payload of a directory or a part: CRC-32C | s2. What would be unpacked of a damaged one might pass for a list.
+func packed(b []byte) []byte {
+	out := append(make([]byte, 4), s2.Encode(nil, b)...)
+	binary.BigEndian.PutUint32(out, crc32.Checksum(out[4:], crc32.MakeTable(crc32.Castagnoli)))
+	return out
+}
+
+func unpacked(b []byte) ([]byte, error) {
+	if len(b) < 4 || binary.BigEndian.Uint32(b) != crc32.Checksum(b[4:], crc32.MakeTable(crc32.Castagnoli)) {
+		return nil, errSum
+	}
+	b = b[4:]
+	if n, err := s2.DecodedLen(b); err != nil || n > listMaxBytes {
 		return nil, errCut
 	}
-	return s2.Decode(nil, packed)
+	return s2.Decode(nil, b)
 }
 
 // keyEvent is that a block says something about a route.
@@ -415,6 +428,8 @@ type routeID struct {
 type events struct {
 	keys   []uint64 // as they are listed, without a holder
 	routes map[routeID][]keyEvent
+
+	corrupt []Corrupt // lists that cannot be read, in place of which the blocks are
 }
 
 // routeName is a route in full.
@@ -562,6 +577,23 @@ func (v *events) pending(l *keyList) {
 // errNoList says that a list is no longer kept.
 var errNoList = errors.New("no list")
 
+// errSum says that a message is not as it was stored.
+var errSum = errors.New("wrong checksum")
+
+// listError is that a message of a list was read and makes no sense.
+type listError struct {
+	seq uint64
+	at  time.Time // when it was stored
+	err error
+}
+
+func (e *listError) Error() string { return fmt.Sprintf("archive: list %d: %v", e.seq, e.err) }
+
+// unreadable counts a list that cannot be read.
+func (v *events) unreadable(station string, client uint32, e *listError) {
+	v.corrupt = append(v.corrupt, Corrupt{"BMP_" + station + "_CHECKPOINT", e.seq, client, e.at, fmt.Errorf("list of routes: %w", e.err)})
+}
+
 // directory is a list's, cached. It is called with the client locked.
 func (c *catalog) directory(ctx context.Context, d *directory) error {
 	if d.blocks != nil {
@@ -573,7 +605,7 @@ func (c *catalog) directory(ctx context.Context, d *directory) error {
 	}
 	x := directory{seq: d.seq, first: d.first, last: d.last}
 	if err := x.read(m.Data); err != nil {
-		return fmt.Errorf("archive: list %d: %w", d.seq, err)
+		return &listError{d.seq, m.Time, err}
 	}
 	*d = x
 	c.hold(d.size())
@@ -593,8 +625,9 @@ func (c *catalog) message(ctx context.Context, seq uint64) (*jetstream.RawStream
 	return m, nil
 }
 
-// stored takes what a stored list says. d is the caller's copy.
+// stored takes what a stored list says, or nothing. d is the caller's copy.
 func (c *catalog) stored(ctx context.Context, d *directory, v *events) error {
+	found := &events{keys: v.keys, routes: make(map[routeID][]keyEvent)}
 	at := make(map[uint64][]int) // which keys are in which part
 	for k, key := range v.keys {
 		n, _ := slices.BinarySearchFunc(d.parts, key, func(p keysPart, key uint64) int {
@@ -619,11 +652,14 @@ func (c *catalog) stored(ctx context.Context, d *directory, v *events) error {
 		}
 		raw, err := unpacked(m.Data)
 		if err == nil {
-			err = v.part(raw, d, keys)
+			err = found.part(raw, d, keys)
 		}
 		if err != nil {
-			return fmt.Errorf("archive: list %d: %w", p.seq, err)
+			return &listError{p.seq, m.Time, err}
 		}
+	}
+	for id, list := range found.routes {
+		v.routes[id] = append(v.routes[id], list...)
 	}
 	return nil
 }

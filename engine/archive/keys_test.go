@@ -2,14 +2,19 @@ package archive
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"bmp/proto/bgp"
@@ -202,6 +207,128 @@ func TestListsLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestListsDamaged: where a list cannot be read the blocks are, and the answer says so; it is the same.
+func TestListsDamaged(t *testing.T) {
+	for _, what := range []string{kindKeys, kindKeysPart} {
+		t.Run(what, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(1, 13))
+			a, begin, end, keys := churned(t, rng, Options{list: 1, hour: 10 * time.Second})
+			if err := a.catalog.flush(bg); err != nil {
+				t.Fatal(err)
+			}
+			a = damaged(t, a, what)
+			told := 0
+			for range 40 {
+				at := begin.Add(time.Duration(rng.Int64N(int64(end.Sub(begin)))))
+				key := keys[rng.IntN(len(keys))]
+				all := Want{Select: func(_ bmp.View, _ bgp.Family, k []byte, _ uint32) bool { return bytes.Equal(k, key.Key) }}
+				found, err := a.At(bg, 1, Want{Keys: []RouteKey{key}}, at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				held, err := a.At(bg, 1, all, at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				diffHeld(t, fmt.Sprintf("%x at %s", key.Key, at), heldText(found.Routes), heldText(held.Routes))
+				var changes [2][]Change
+				to := at.Add(time.Duration(rng.Int64N(int64(end.Sub(at)) + 1)))
+				for n, w := range []Want{{Keys: []RouteKey{key}}, all} {
+					h, err := a.History(bg, 1, w, at, to, func(c *Change) error {
+						changes[n] = append(changes[n], *c)
+						return nil
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if n == 0 {
+						found.Corrupt = append(found.Corrupt, h.Corrupt...)
+					} else if len(h.Corrupt) > 0 {
+						t.Fatalf("without lists: %v", h.Corrupt)
+					}
+				}
+				if a, b := fmt.Sprint(changes[0]), fmt.Sprint(changes[1]); a != b {
+					t.Fatalf("%d changes, not %d:\n%s\n%s", len(changes[0]), len(changes[1]), a, b)
+				}
+				for _, c := range found.Corrupt {
+					told++
+					if c.Stream != "BMP_edge=2E1_CHECKPOINT" || !strings.Contains(c.Error(), "list of routes: ") {
+						t.Fatal(c)
+					}
+				}
+			}
+			if told == 0 {
+				t.Error("no answer says that a list cannot be read")
+			}
+			ctx, cancel := context.WithCancel(bg)
+			cancel()
+			if _, err := a.At(ctx, 1, Want{Keys: keys[:1]}, end); !errors.Is(err, context.Canceled) {
+				t.Errorf("cancelled: %v", err)
+			}
+		})
+	}
+}
+
+// damaged opens an archive again, every other of whose lists has wrong bytes: in its directory or in all its parts.
+func damaged(t *testing.T, a *Archive, what string) *Archive {
+	spoil := func(b []byte) []byte {
+		b = bytes.Clone(b)
+		for n := len(b) / 2; n < min(len(b)/2+8, len(b)); n++ {
+			b[n] ^= 0x55
+		}
+		return b
+	}
+	put := func(kind string, part any, h nats.Header, b []byte) uint64 {
+		h = maps.Clone(h)
+		h.Del("Nats-Msg-Id")
+		h.Set(hdrKind, kind)
+		ack, err := a.store.js.PublishMsg(bg, &nats.Msg{Subject: a.store.subject("checkpoint", part), Header: h, Data: b})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ack.Sequence
+	}
+	type stored struct {
+		seq uint64
+		h   nats.Header
+		b   []byte
+	}
+	var lists []stored
+	if err := a.walk(bg, checkpointStream, []string{a.store.subject("checkpoint", 1)}, walkFrom{}, false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		if m.Headers().Get(hdrKind) == kindKeys {
+			lists = append(lists, stored{meta.Sequence.Stream, m.Headers(), m.Data()})
+		}
+		return nil
+	}); err != nil || len(lists) < 4 {
+		t.Fatal(len(lists), err)
+	}
+	for n := 0; n < len(lists); n += 2 {
+		l := lists[n]
+		b := spoil(l.b)
+		if what == kindKeysPart {
+			var d directory
+			if err := d.read(l.b); err != nil {
+				t.Fatal(err)
+			}
+			for k := range d.parts {
+				m, err := a.store.checks.GetMsg(bg, d.parts[k].seq)
+				if err != nil {
+					t.Fatal(err)
+				}
+				d.parts[k].seq = put(kindKeysPart, keysSubject(1), m.Header, spoil(m.Data))
+			}
+			b = packed(d.append(nil))
+		}
+		put(kindKeys, 1, l.h, b)
+		if err := a.store.checks.DeleteMsg(bg, l.seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := a.o
+	closeArchive(t, a)
+	return open(t, o)
 }
 
 // spoilt is an UPDATE whose field of routes does not split: it has a byte too many at its end.

@@ -30,6 +30,7 @@ type plan struct {
 	sessions int   // how many begin in it
 	nextRun  int64 // when the station was started anew, after the run that plan ends with; 0: not before the time asked for
 	gaps     []Gap
+	corrupt  []Corrupt // of the lists
 }
 
 // maxPlanGaps bounds the gaps that an answer names.
@@ -157,7 +158,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	unlisted := p.blocks
 	if said != nil {
 		said.within(walked, want.Peers, states, others)
-		p.blocks = withBlocks(unlisted, walked, said.blocks())
+		p.blocks, p.corrupt = withBlocks(unlisted, walked, said.blocks()), said.corrupt
 	}
 	slices.Reverse(p.gaps)
 	if err == nil && back && floor != -1<<63 {
@@ -258,6 +259,9 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 			}
 			return r.apply(rec, i)
 		})
+		for _, c := range p.corrupt {
+			w.corrupt(c)
+		}
 		if err == errUnseed {
 			want.noCheckpoint = true
 			return a.replay(ctx, client, want, at, hist)

@@ -34,12 +34,12 @@ type Query struct {
 type Walked struct {
 	Blocks  uint64 // looked at
 	Decoded uint64
-	Corrupt []Corrupt // blocks that could not be read, at most 100
+	Corrupt []Corrupt // blocks, and lists of what is in them, that could not be read, at most 100
 	More    uint64    // further ones
 	Gaps    []Gap     // of the time asked for, at most 1000
 }
 
-// Corrupt is a block that cannot be read.
+// Corrupt is a block that cannot be read, or a list of the routes of blocks, in place of which these are read.
 type Corrupt struct {
 	Stream   string
 	Sequence uint64
