@@ -19,8 +19,9 @@ const workers = 8
 
 // Archive is an open archive. Its methods may be called by any goroutine.
 type Archive struct {
-	o   Options
-	run int64 // when it was opened, unix nanoseconds: with a client's block numbers, what makes a block unique
+	o    Options
+	run  int64  // when it was opened, unix nanoseconds: with a client's block numbers, what makes a block unique
+	seed uint64 // of the hashes in this run's lists: no router can know it
 
 	storeMu sync.RWMutex // held shared while the store is used, exclusively while it is opened anew
 	store   *store
@@ -78,7 +79,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 		return nil, err
 	}
 	a := &Archive{
-		o: o, run: o.now().UnixNano(), appenders: make(map[uint32]*Appender), gapped: make(map[*Appender]bool), busy: make(map[*Appender]struct{}),
+		o: o, run: o.now().UnixNano(), seed: rand.Uint64(), appenders: make(map[uint32]*Appender), gapped: make(map[*Appender]bool), busy: make(map[*Appender]struct{}),
 		events: make(chan eventMessage, 4096), stop: make(chan struct{}), flushing: make(chan struct{}), flusherDone: make(chan struct{}),
 	}
 	a.work.L = &a.mu
@@ -88,13 +89,12 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 		n = max(1, runtime.NumCPU()/4)
 	}
 	a.encoders = make(chan *packer, n)
-	seed := rand.Uint64()
 	for range n {
 		e, err := newEncoder()
 		if err != nil {
 			return nil, fmt.Errorf("archive: %w", err)
 		}
-		a.encoders <- &packer{e, newScanner(seed)}
+		a.encoders <- &packer{e, newScanner(a.seed)}
 	}
 	for i := range a.free {
 		a.free[i] = make(chan []byte, 64)

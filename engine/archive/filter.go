@@ -7,8 +7,9 @@ import (
 	"bmp/proto/bgp"
 )
 
-// hashBytes is a 64-bit hash that is the same in every run and on every machine, as it is stored. It is no defence
-// against a router that aims collisions: those cost its operator's queries time, nothing else.
+// hashBytes is a 64-bit hash that is the same in every run and on every machine, as it is stored. With a seed that is known
+// a router can aim collisions: in filters they cost queries time and nothing else, as what a filter finds is read. Where a
+// collision would pass for the thing itself, as in lists of routes, the seed is one of the run's, drawn at random.
 func hashBytes(seed uint64, b []byte) uint64 {
 	const m1, m2 = 0x9e3779b97f4a7c15, 0xd6e8feb86659fd93
 	h := seed*m2 ^ uint64(len(b))*m1
@@ -29,9 +30,10 @@ func mix(a, b uint64) uint64 {
 }
 
 // keyHash is the hash of a route's key in the filters.
-func keyHash(f bgp.Family, key []byte) uint64 {
-	return hashBytes(uint64(f.AFI)<<8|uint64(f.SAFI)+1, key)
-}
+func keyHash(f bgp.Family, key []byte) uint64 { return hashBytes(familySeed(f), key) }
+
+// familySeed tells hashes of the same key in different families apart.
+func familySeed(f bgp.Family) uint64 { return uint64(f.AFI)<<8 | uint64(f.SAFI) + 1 }
 
 // filter is a Bloom filter over the keys of routes that a block touches: | probes 1 | bits |. Its length in bits is a
 // power of two times eight. An empty filter holds nothing.

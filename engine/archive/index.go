@@ -466,7 +466,7 @@ func (c *catalog) backFor(ctx context.Context, client uint32, v *events, skip fu
 	pending := slices.Clone(x.pending)
 	segments := slices.Clone(x.segments)
 	if v != nil {
-		v.pending(&x.list)
+		v.pending(&x.list, c.a.seed)
 	}
 	x.mu.Unlock()
 	for k := len(pending) - 1; k >= 0; k-- {

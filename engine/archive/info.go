@@ -206,7 +206,7 @@ type coding struct {
 	as4     bool
 }
 
-// newScanner makes one that hashes attributes with a seed.
+// newScanner makes one that hashes what it lists with a seed.
 func newScanner(seed uint64) *scanner {
 	return &scanner{seed: seed, peers: make(map[PeerKey]uint16), touched: make(map[uint16]struct{}), holders: make(map[holder]uint16)}
 }
@@ -369,8 +369,7 @@ func (s *scanner) listed(sec *bgp.Section, h *holder, id *int) {
 	gone := sec.Withdraw || s.update.Malformed != nil && s.update.Malformed.Class >= bgp.TreatAsWithdraw
 	said := uint32(hashWithdrawn)
 	for first := true; s.nlri.Next(); first = false {
-		hash := keyHash(sec.Family, s.nlri.Key)
-		s.hashes = append(s.hashes, hash)
+		s.hashes = append(s.hashes, keyHash(sec.Family, s.nlri.Key))
 		if !gone && (first || !bytes.Equal(s.nlri.Extra, s.extra)) {
 			s.extra = append(s.extra[:0], s.nlri.Extra...)
 			s.record = s.update.AppendRecord(s.record[:0], sec.Family, s.nlri.Extra)
@@ -385,7 +384,7 @@ func (s *scanner) listed(sec *bgp.Section, h *holder, id *int) {
 			}
 			who = uint16(*id - 1)
 		}
-		s.list.routes = append(s.list.routes, touch{key: listKey(sec.Family, s.nlri.Key, hash) | uint64(who), hash: said})
+		s.list.routes = append(s.list.routes, touch{key: listKey(s.seed, sec.Family, s.nlri.Key) | uint64(who), hash: said})
 	}
 }
 

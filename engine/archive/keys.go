@@ -25,13 +25,16 @@ import (
 // up to an hour:
 //
 //	bmp.STATION.checkpoint.CLIENT       headers Bmp-Kind: keys | Bmp-Blocks: first and last sequence
-//	                                    payload s2 of a directory: blocks, holders, parts
+//	                                    payload s2 of a directory: seed, blocks, holders, parts
 //	bmp.STATION.checkpoint.CLIENT-keys  headers Bmp-Kind: keys-part
 //	                                    payload s2 of entries, sorted: key | holder | block | hash of the attributes
 //
 // A key is eight bits of where the prefix lies, so that those that cover an address are in few parts, and 40 bits of its
-// hash, so that in a part there is hardly ever another one with the same. Entries that repeat what the entry before said are left out where nothing came between that could have changed it. The index of blocks that are
-// listed has no filters for them: Bmp-Kind lean in place of index.
+// hash, so that in a part there is hardly ever another one with the same. The hash has a seed, of the run that wrote the
+// list: what is said of another prefix with the same would pass for what is asked for, and nobody shall know two such.
+//
+// Entries that repeat what the entry before said are left out where nothing came between that could have changed it. The
+// index of blocks that are listed has no filters for them: Bmp-Kind lean in place of index.
 //
 // Blocks that are full are not listed: they come when work counts, with a dump, and hold so many keys that a list saves
 // little. Nor are those of a run that was killed before its list was written. Their filters are searched.
@@ -85,8 +88,15 @@ type touched struct {
 	routes  []touch
 }
 
-// listKey is what a key is listed as: in the upper 48 bits.
-func listKey(f bgp.Family, key []byte, hash uint64) uint64 {
+// placeOther marks, as what is hashed to a place, prefixes that are shorter than what places are told apart by.
+const placeOther = 0x80
+
+// placeSeed is that of the hash of places, which is no secret: they only say which part of a list is read.
+const placeSeed = 1
+
+// listKey is what a key is listed as, in the upper 48 bits, in lists with a seed.
+func listKey(seed uint64, f bgp.Family, key []byte) uint64 {
+	hash := hashBytes(seed^familySeed(f), key)
 	n := 0 // octets of the address that are looked at
 	if f.SAFI == 1 || f.SAFI == 2 {
 		if n = 1; f.AFI == 2 {
@@ -99,9 +109,9 @@ func listKey(f bgp.Family, key []byte, hash uint64) uint64 {
 		if int(key[0]) >= 8*n && len(key) > n {
 			copy(b[2:], key[1:1+n])
 		} else {
-			b[0] |= 0x80
+			b[0] |= placeOther
 		}
-		place = hashBytes(1, b[:]) >> 56
+		place = hashBytes(placeSeed, b[:]) >> 56
 	}
 	return place<<56 | hash&(1<<40-1)<<16
 }
@@ -265,6 +275,7 @@ type directory struct {
 	first, last uint64 // blocks
 
 	// What follows is nil when it is not in memory.
+	seed    uint64   // of listKey
 	blocks  []uint64 // sequences
 	holders []holder
 	parts   []keysPart
@@ -281,7 +292,7 @@ func (d *directory) size() int { return 64 + 8*len(d.blocks) + 64*len(d.holders)
 // writeList stores a list; nil if that cannot be, and then the blocks need their filters.
 func (c *catalog) writeList(client uint32, l *keyList) *directory {
 	entries := l.sorted()
-	d := &directory{first: l.blocks[0].seq, last: l.blocks[len(l.blocks)-1].seq, holders: l.holders}
+	d := &directory{seed: c.a.seed, first: l.blocks[0].seq, last: l.blocks[len(l.blocks)-1].seq, holders: l.holders}
 	for _, i := range l.blocks {
 		d.blocks = append(d.blocks, i.seq)
 	}
@@ -342,6 +353,7 @@ func appendEntries(b []byte, before uint64, list []touch) []byte {
 }
 
 func (d *directory) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, d.seed)
 	b = binary.AppendUvarint(b, uint64(len(d.blocks)))
 	last := uint64(0)
 	for _, seq := range d.blocks {
@@ -370,6 +382,9 @@ func (d *directory) read(payload []byte) error {
 		return err
 	}
 	s := source{b: raw}
+	if b := s.take(8); len(b) == 8 {
+		d.seed = binary.BigEndian.Uint64(b)
+	}
 	last := uint64(0)
 	for n := s.uvarint(); n > 0 && !s.bad; n-- {
 		last += s.uvarint()
@@ -426,7 +441,7 @@ type routeID struct {
 
 // events are what the lists say of the routes asked for.
 type events struct {
-	keys   []uint64 // as they are listed, without a holder
+	keys   []RouteKey
 	routes map[routeID][]keyEvent
 
 	corrupt []Corrupt // lists that cannot be read, in place of which the blocks are
@@ -540,23 +555,22 @@ func withBlocks(list, all []*info, more []uint64) []*info {
 	return out
 }
 
-// byKey are the keys asked for, all or some of them, by what they are listed as.
-func (v *events) byKey(some []int) map[uint64][]int {
+// byKey are the keys asked for by what they are listed as with a seed.
+func (v *events) byKey(seed uint64) map[uint64][]int {
 	of := make(map[uint64][]int)
-	for k, key := range v.keys {
-		if some == nil || slices.Contains(some, k) {
-			of[key] = append(of[key], k)
-		}
+	for n, k := range v.keys {
+		key := listKey(seed, k.Family, k.Key)
+		of[key] = append(of[key], n)
 	}
 	return of
 }
 
-// pending takes what is not stored yet.
-func (v *events) pending(l *keyList) {
+// pending takes what is not stored yet, of a list with this seed.
+func (v *events) pending(l *keyList, seed uint64) {
 	if len(v.keys) == 0 {
 		return
 	}
-	of := v.byKey(nil)
+	of := v.byKey(seed)
 	for _, b := range l.blocks {
 		for _, e := range b.routes {
 			for _, k := range of[e.key&^0xffff] {
@@ -627,9 +641,10 @@ func (c *catalog) message(ctx context.Context, seq uint64) (*jetstream.RawStream
 
 // stored takes what a stored list says, or nothing. d is the caller's copy.
 func (c *catalog) stored(ctx context.Context, d *directory, v *events) error {
-	found := &events{keys: v.keys, routes: make(map[routeID][]keyEvent)}
-	at := make(map[uint64][]int) // which keys are in which part
-	for k, key := range v.keys {
+	found := &events{routes: make(map[routeID][]keyEvent)}
+	of := v.byKey(d.seed)
+	wanted := make([]bool, len(d.parts)) // parts that may have one of the keys
+	for key := range of {
 		n, _ := slices.BinarySearchFunc(d.parts, key, func(p keysPart, key uint64) int {
 			if p.first <= key>>16 {
 				return -1
@@ -637,13 +652,11 @@ func (c *catalog) stored(ctx context.Context, d *directory, v *events) error {
 			return 1
 		})
 		if n > 0 {
-			seq := d.parts[n-1].seq
-			at[seq] = append(at[seq], k)
+			wanted[n-1] = true
 		}
 	}
-	for _, p := range d.parts {
-		keys := at[p.seq]
-		if keys == nil {
+	for n, p := range d.parts {
+		if !wanted[n] {
 			continue
 		}
 		m, err := c.message(ctx, p.seq)
@@ -652,7 +665,7 @@ func (c *catalog) stored(ctx context.Context, d *directory, v *events) error {
 		}
 		raw, err := unpacked(m.Data)
 		if err == nil {
-			err = found.part(raw, d, keys)
+			err = found.part(raw, d, of)
 		}
 		if err != nil {
 			return &listError{p.seq, m.Time, err}
@@ -664,10 +677,9 @@ func (c *catalog) stored(ctx context.Context, d *directory, v *events) error {
 	return nil
 }
 
-// part takes the entries of some keys.
-func (v *events) part(raw []byte, d *directory, keys []int) error {
+// part takes the entries of keys, given by what they are listed as.
+func (v *events) part(raw []byte, d *directory, of map[uint64][]int) error {
 	s := source{b: raw}
-	of := v.byKey(keys)
 	for key := uint64(0); len(s.b) > 0; {
 		key += s.uvarint()
 		wanted := of[key<<16]

@@ -331,6 +331,60 @@ func damaged(t *testing.T, a *Archive, what string) *Archive {
 	return open(t, o)
 }
 
+// TestListedKeysCollideByChance: two prefixes that are listed as one in one run are not in another, so that a router cannot
+// hide one behind the other.
+func TestListedKeysCollideByChance(t *testing.T) {
+	dir := t.TempDir()
+	seeds := make(map[uint64]bool)
+	at := time.Now().Add(-time.Hour)
+	peer := bmptest.NewPeer("10.0.0.1", 65001)
+	for range 3 {
+		a := open(t, Options{Dir: dir, list: 1})
+		a.Client(1).Begin(SessionRecord{Time: at})
+		s := new(bmptest.Session).PeerUp(peer)
+		u := bmptest.Update{ASPath: []uint32{65001}, Announce: bmptest.Prefixes("192.0.2.0/24")}
+		at = feed(a.Client(1), s.Monitor(peer, bmp.AdjInPre, u.Bytes()).Messages(), at, time.Second)
+		closeArchive(t, a)
+	}
+	a := open(t, Options{Dir: dir, list: 1})
+	key := bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix("192.0.2.0/24"))
+	x, err := a.catalog.load(bg, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.mu.Unlock()
+	for _, d := range x.lists {
+		if err := a.catalog.directory(bg, d); err != nil {
+			t.Fatal(err)
+		}
+		seeds[d.seed] = true
+		found := &events{keys: []RouteKey{{bgp.IPv4Unicast, key}}, routes: make(map[routeID][]keyEvent)}
+		if err := a.catalog.stored(bg, d, found); err != nil || len(found.routes) != 1 {
+			t.Errorf("list %d: %d routes, %v", d.seq, len(found.routes), err)
+		}
+	}
+	if len(seeds) != 3 {
+		t.Fatalf("%d seeds in the lists of three runs", len(seeds))
+	}
+	// In so many prefixes some pairs of equal 24 bits there are: with another seed they differ.
+	of := make(map[uint64][]byte)
+	pairs, both := 0, 0
+	for n := range uint32(20_000) {
+		k := binary.BigEndian.AppendUint32([]byte{32}, 10<<24|n*2654435761>>8)
+		h := listKey(1, bgp.IPv4Unicast, k) >> 16 & (1<<24 - 1)
+		if o := of[h]; o != nil {
+			pairs++
+			if listKey(2, bgp.IPv4Unicast, k)>>16&(1<<24-1) == listKey(2, bgp.IPv4Unicast, o)>>16&(1<<24-1) {
+				both++
+			}
+		}
+		of[h] = k
+	}
+	if pairs == 0 || both > 0 {
+		t.Errorf("of %d pairs that collide with one seed %d do with another", pairs, both)
+	}
+}
+
 // spoilt is an UPDATE whose field of routes does not split: it has a byte too many at its end.
 func spoilt(update []byte, withdraw bool) []byte {
 	b := append([]byte(nil), update...)

@@ -49,14 +49,10 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	var said *events // of blocks that are listed
 	p.pruned = prune && len(want.Keys) > 0
 	if p.pruned {
-		said = &events{routes: make(map[routeID][]keyEvent)}
+		said = &events{keys: want.Keys, routes: make(map[routeID][]keyEvent)}
 	}
 	for _, k := range want.Keys {
-		h := keyHash(k.Family, k.Key)
-		keys = append(keys, h)
-		if said != nil {
-			said.keys = append(said.keys, listKey(k.Family, k.Key, h))
-		}
+		keys = append(keys, keyHash(k.Family, k.Key))
 	}
 	prune = p.pruned || want.noRoutes
 	var peers []uint16
