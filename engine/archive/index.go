@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/s2"
@@ -29,6 +30,8 @@ type catalog struct {
 	mu      sync.Mutex
 	clients map[uint32]*clientIndex
 	held    int // bytes of infos and lists in memory
+
+	listsLost atomic.Uint64 // lists of this run that could not be stored: the blocks' filters are, in place of them
 }
 
 // Bounds of the catalog.

@@ -48,12 +48,13 @@ const (
 
 // Bounds of a list.
 const (
-	listEntries  = 5 << 19   // in memory, 40 MiB: an hour of some 200 UPDATEs a second
-	listHolders  = 1<<16 - 1 // as they have 16 bits
-	listBlocks   = 1<<16 - 1
-	listPending  = 8 << 20 // of infos that wait with their list for being written
-	listPart     = 192 << 10
-	listMaxBytes = 64 << 20 // of a directory or a part, unpacked
+	listEntries  = 5 << 19 // in memory, 40 MiB: an hour of some 200 UPDATEs a second
+	listHolders  = 6000    // so that a directory of them, of up to 36 bytes, and of the blocks is no longer than leastPayload
+	listBlocks   = 1 << 14
+	listPending  = 8 << 20   // of infos that wait with their list for being written
+	listPart     = 192 << 10 // when another part is begun; one is no longer than leastPayload, however badly it packs
+	listMaxBytes = 64 << 20  // of a directory or a part, unpacked
+	listEntry    = 3 + 3 + 4 // bytes of an entry in a part, at most
 )
 
 // holder is whose a route is: two messages about the same key of the same holder are about the same route.
@@ -281,7 +282,7 @@ type directory struct {
 	parts   []keysPart
 }
 
-// keysPart is a message with entries from a key on.
+// keysPart is a message with entries from a key on; of this there may be some in the part before.
 type keysPart struct {
 	first uint64
 	seq   uint64
@@ -307,8 +308,8 @@ func (c *catalog) writeList(client uint32, l *keyList) *directory {
 		return err == nil
 	}
 	for at := 0; at < len(entries); {
-		end := at + 1
-		for end < len(entries) && entries[end].key>>16 == entries[at].key>>16 {
+		end, most := at+1, at+1+(listPart-len(b))/listEntry
+		for end < min(most, len(entries)) && entries[end].key>>16 == entries[at].key>>16 {
 			end++
 		}
 		if len(b) == 0 {
@@ -316,8 +317,9 @@ func (c *catalog) writeList(client uint32, l *keyList) *directory {
 		}
 		b = appendEntries(b, key, entries[at:end])
 		key = entries[at].key >> 16
-		if at = end; len(b) >= listPart || at == len(entries) {
+		if at = end; len(b) >= listPart-listEntry || at == len(entries) {
 			if !store() {
+				c.listsLost.Add(1)
 				return nil
 			}
 		}
@@ -326,6 +328,7 @@ func (c *catalog) writeList(client uint32, l *keyList) *directory {
 		Header: nats.Header{hdrVersion: {formatVersion}, hdrKind: {kindKeys}, hdrBlocks: {numbers(int64(d.first), int64(d.last))}}}
 	seq, err := c.a.store1(m, fmt.Sprintf("k%x.%d.%d", c.a.run, client, d.first))
 	if err != nil {
+		c.listsLost.Add(1)
 		return nil
 	}
 	d.seq = seq
@@ -334,7 +337,7 @@ func (c *catalog) writeList(client uint32, l *keyList) *directory {
 
 func keysSubject(client uint32) string { return fmt.Sprintf("%d-keys", client) }
 
-// appendEntries writes the entries of one key: difference to the key before | how many | each: difference of the holder,
+// appendEntries writes entries of one key, which may have more: difference to the key before | how many | each: difference of the holder,
 // block or difference of it where the holder is the same, hash.
 func appendEntries(b []byte, before uint64, list []touch) []byte {
 	b = binary.AppendUvarint(b, list[0].key>>16-before)
@@ -645,14 +648,12 @@ func (c *catalog) stored(ctx context.Context, d *directory, v *events) error {
 	of := v.byKey(d.seed)
 	wanted := make([]bool, len(d.parts)) // parts that may have one of the keys
 	for key := range of {
-		n, _ := slices.BinarySearchFunc(d.parts, key, func(p keysPart, key uint64) int {
-			if p.first <= key>>16 {
-				return -1
-			}
-			return 1
-		})
+		n, _ := slices.BinarySearchFunc(d.parts, key>>16, func(p keysPart, key uint64) int { return cmp.Compare(p.first, key) })
 		if n > 0 {
 			wanted[n-1] = true
+		}
+		for ; n < len(d.parts) && d.parts[n].first == key>>16; n++ {
+			wanted[n] = true
 		}
 	}
 	for n, p := range d.parts {

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -382,6 +384,145 @@ func TestListedKeysCollideByChance(t *testing.T) {
 	}
 	if pairs == 0 || both > 0 {
 		t.Errorf("of %d pairs that collide with one seed %d do with another", pairs, both)
+	}
+}
+
+// leastServer is options with which messages that not every server takes are refused.
+func leastServer() Options {
+	return Options{list: 1, publish: func(bytes int) error {
+		if bytes+1024 > leastPayload {
+			return nats.ErrMaxPayload
+		}
+		return nil
+	}}
+}
+
+// TestListOfOneHotKey: a key that changes all the time is listed, in as many messages as that takes.
+func TestListOfOneHotKey(t *testing.T) {
+	a := open(t, leastServer())
+	rng := rand.New(rand.NewPCG(1, 14))
+	keys := []RouteKey{{bgp.IPv4Unicast, []byte{24, 10, 0, 0}}, {bgp.IPv4Unicast, []byte{24, 10, 0, 1}}, {bgp.IPv4Unicast, []byte{24, 10, 0, 2}}}
+	slices.SortFunc(keys, func(p, q RouteKey) int {
+		return cmp.Compare(listKey(a.seed, p.Family, p.Key), listKey(a.seed, q.Family, q.Key))
+	})
+	var l keyList
+	const blocks, holders = 6000, 20
+	var hashes []uint32 // of the hot key
+	for n := range blocks {
+		var routes touched
+		for h := range holders {
+			routes.holders = append(routes.holders, holder{path: uint32(h)})
+			for k := range keys {
+				if k == 1 || n == 0 {
+					routes.routes = append(routes.routes, touch{key: listKey(a.seed, keys[k].Family, keys[k].Key) | uint64(h), hash: hashFirst + rng.Uint32()>>1})
+				}
+				if k == 1 {
+					hashes = append(hashes, routes.routes[len(routes.routes)-1].hash)
+				}
+			}
+		}
+		i := &info{seq: uint64(1 + n), listed: true}
+		if !l.room(&routes) {
+			t.Fatalf("block %d does not fit", n)
+		}
+		l.add(i, &routes)
+	}
+	d := a.catalog.writeList(1, &l)
+	if d == nil {
+		t.Fatal("it was not stored")
+	}
+	if len(d.parts) < 3 {
+		t.Fatalf("%d parts", len(d.parts))
+	}
+	found := &events{keys: keys, routes: make(map[routeID][]keyEvent)}
+	if err := a.catalog.stored(bg, d, found); err != nil {
+		t.Fatal(err)
+	}
+	for h := range holders {
+		for k, want := range []int{1, blocks, 1} {
+			list := found.routes[routeID{k, holder{path: uint32(h)}}]
+			if len(list) != want {
+				t.Fatalf("key %d of holder %d: %d events, not %d", k, h, len(list), want)
+			}
+			for n := range list {
+				if k == 1 && (list[n].block != uint64(1+n) || list[n].hash != hashes[n*holders+h]) {
+					t.Fatalf("event %d of holder %d is another", n, h)
+				}
+			}
+		}
+	}
+}
+
+// TestLongestDirectory: the longest directory that there can be is taken by any server.
+func TestLongestDirectory(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 15))
+	d := &directory{seed: rng.Uint64()}
+	for range listBlocks {
+		d.blocks = append(d.blocks, uint64(len(d.blocks))<<20|rng.Uint64()>>45)
+	}
+	for range listHolders {
+		h := holder{view: bmp.AdjInPost, path: rng.Uint32()}
+		var address [16]byte
+		binary.BigEndian.PutUint64(address[:], rng.Uint64())
+		binary.BigEndian.PutUint64(address[8:], rng.Uint64())
+		h.peer.Distinguisher, h.peer.Address = rng.Uint64(), netip.AddrFrom16(address)
+		binary.BigEndian.PutUint32(h.peer.BGPID[:], rng.Uint32())
+		d.holders = append(d.holders, h)
+	}
+	for range listEntries*listEntry/listPart + 1 {
+		d.parts = append(d.parts, keysPart{rng.Uint64() >> 16, rng.Uint64() >> 24})
+	}
+	if n := len(packed(d.append(nil))); n+1024 > leastPayload {
+		t.Errorf("%d bytes, more than %d", n, leastPayload)
+	}
+	l := keyList{}
+	more := &touched{}
+	for n := range listHolders {
+		more.holders = append(more.holders, holder{path: uint32(n)})
+	}
+	if !l.room(more) {
+		t.Error("so many holders do not fit")
+	}
+	l.add(&info{seq: 1}, more)
+	if l.room(&touched{holders: make([]holder, 1)}) {
+		t.Error("one more fits")
+	}
+}
+
+// TestListLost: a list that cannot be stored is counted, and what it would have told is found in the blocks.
+func TestListLost(t *testing.T) {
+	o := Options{list: 1}
+	refuse := false
+	var mu sync.Mutex
+	o.publish = func(int) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if refuse {
+			refuse = false
+			return nats.ErrMaxPayload
+		}
+		return nil
+	}
+	a := open(t, o)
+	peer := bmptest.NewPeer("10.0.0.1", 65001)
+	at := time.Now().Add(-time.Hour)
+	a.Client(1).Begin(SessionRecord{Time: at})
+	s := new(bmptest.Session).PeerUp(peer)
+	u := bmptest.Update{ASPath: []uint32{65001}, Announce: bmptest.Prefixes("192.0.2.0/24")}
+	at = feed(a.Client(1), s.Monitor(peer, bmp.AdjInPre, u.Bytes()).Messages(), at, time.Second)
+	syncArchive(t, a, 1)
+	mu.Lock()
+	refuse = true
+	mu.Unlock()
+	if err := a.catalog.flush(bg); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := a.Stats(bg); err != nil || s.ListsLost != 1 {
+		t.Errorf("%d lists lost, %v", s.ListsLost, err)
+	}
+	key := RouteKey{bgp.IPv4Unicast, bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix("192.0.2.0/24"))}
+	if h, err := a.At(bg, 1, Want{Keys: []RouteKey{key}}, at); err != nil || len(h.Routes) != 1 {
+		t.Errorf("%d routes, %v", len(h.Routes), err)
 	}
 }
 

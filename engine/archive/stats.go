@@ -34,6 +34,7 @@ type Stats struct {
 	Gaps       uint64
 	LostNow    uint64 // messages lost in this run
 	EventsLost uint64
+	ListsLost  uint64 // lists of routes that could not be stored: searches for a prefix read more blocks
 	Trouble    bool // storing fails at present
 
 	Embedded bool // the server is the archive's own
@@ -57,7 +58,7 @@ func (a *Archive) Stats(ctx context.Context) (Stats, error) {
 	a.storeMu.RLock()
 	s := Stats{
 		MaxAge: a.o.MaxAge, MaxBytes: a.o.MaxBytes, Queued: a.used.Load(), QueueLimit: a.o.QueueBytes, Gaps: a.gaps.Load(),
-		Embedded: a.o.Dir != "", LostNow: a.lost.Load(), EventsLost: a.eventsLost.Load(), Trouble: a.troubled.Load(),
+		Embedded: a.o.Dir != "", LostNow: a.lost.Load(), EventsLost: a.eventsLost.Load(), ListsLost: a.catalog.listsLost.Load(), Trouble: a.troubled.Load(),
 	}
 	var infos [3]*jetstream.StreamInfo
 	var err error

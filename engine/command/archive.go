@@ -41,6 +41,7 @@ type archiveJSON struct {
 	IndexBytes      uint64              `json:"index_bytes"`
 	Events          uint64              `json:"events"`
 	EventsLost      uint64              `json:"events_lost"`
+	ListsLost       uint64              `json:"lists_lost"` // of routes, of this run
 	RetentionSecs   int64               `json:"retention_seconds"`
 	RetentionBytes  int64               `json:"retention_bytes"`
 	QueuedBytes     int64               `json:"queued_bytes"`
@@ -94,7 +95,7 @@ func showArchive(ctx context.Context, c *call) error {
 	}
 	j := archiveJSON{
 		From: c.time(st.From), To: c.time(st.To), SpanSeconds: jsonSeconds(st.To.Sub(st.From)), Blocks: st.Blocks, Records: st.Messages,
-		Bytes: st.Raw, PackedBytes: st.Packed, DiskBytes: st.Bytes, IndexBytes: st.Index, Events: st.Events, EventsLost: st.EventsLost,
+		Bytes: st.Raw, PackedBytes: st.Packed, DiskBytes: st.Bytes, IndexBytes: st.Index, Events: st.Events, EventsLost: st.EventsLost, ListsLost: st.ListsLost,
 		RetentionSecs: jsonSeconds(st.MaxAge), RetentionBytes: st.MaxBytes, QueuedBytes: st.Queued, QueueLimitBytes: st.QueueLimit,
 		Gaps: st.Gaps, MessagesLost: st.Lost, BytesLost: st.LostRaw, Failing: st.Trouble,
 		Embedded: st.Embedded, Cluster: jsonString(st.Cluster), Replicas: st.Replicas, ReplicasCurrent: st.Current, Clients: []archiveClientJSON{},
@@ -118,6 +119,9 @@ func showArchive(ctx context.Context, c *call) error {
 	}
 	if st.EventsLost > 0 {
 		lost += ", " + formatCount(st.EventsLost, 1) + " events of this run"
+	}
+	if st.ListsLost > 0 {
+		lost += ", " + plural(int(st.ListsLost), "list of routes") + " of this run (searches read more)"
 	}
 	rows := []string{fmt.Sprintf("  %6s  %-20s  %-23s  %9s  %9s  %9s", "Client", "Name", "Since", "Records", "Data", "Packed")}
 	ids := slices.Sorted(maps.Keys(each))
