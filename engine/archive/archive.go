@@ -521,6 +521,21 @@ func (a *Archive) Flush(ctx context.Context, client uint32, forget bool) (blocks
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+	a.catalog.forget(client) // what is being stored now is deleted afterwards
+	if blocks, err = a.purge(ctx, client); err != nil {
+		return blocks, err
+	}
+	a.catalog.forget(client)
+	if forget {
+		a.mu.Lock()
+		delete(a.appenders, client)
+		a.mu.Unlock()
+	}
+	return blocks, nil
+}
+
+// purge throws away what the streams have of a client.
+func (a *Archive) purge(ctx context.Context, client uint32) (blocks uint64, err error) {
 	a.storeMu.RLock()
 	defer a.storeMu.RUnlock()
 	subject := a.store.subject("msg", client)
@@ -536,12 +551,6 @@ func (a *Archive) Flush(ctx context.Context, client uint32, forget bool) (blocks
 		if err := a.store.checks.Purge(ctx, jetstream.WithPurgeSubject(a.store.subject("checkpoint", part))); err != nil {
 			return blocks, wrap(err)
 		}
-	}
-	a.catalog.forget(client)
-	if forget {
-		a.mu.Lock()
-		delete(a.appenders, client)
-		a.mu.Unlock()
 	}
 	return blocks, nil
 }

@@ -208,8 +208,10 @@ func (a *Archive) First(ctx context.Context, client uint32) (time.Time, error) {
 			return time.Unix(0, s.from), nil
 		}
 	}
-	if len(x.pending) > 0 {
-		return time.Unix(0, x.pending[0].first), nil
+	for _, list := range [][]*info{x.storing, x.pending} {
+		if len(list) > 0 {
+			return time.Unix(0, list[0].first), nil
+		}
 	}
 	return time.Time{}, nil
 }

@@ -1,10 +1,12 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strconv"
@@ -25,6 +27,9 @@ import (
 //	payload   s2 of the infos, in varints
 //
 // What is not in an index yet is in memory; after a kill it is read again from the blocks, and indexed.
+//
+// Lock order: clientIndex.writing, clientIndex.mu, Archive.storeMu, catalog.mu. Whoever holds storeMu takes no other; a
+// clientIndex.mu is not held while something is stored, which lasts as long as the server is away.
 type catalog struct {
 	a       *Archive
 	mu      sync.Mutex
@@ -50,14 +55,20 @@ const (
 )
 
 type clientIndex struct {
+	// writing is held, by putting something into it, by the one who loads what is stored, or stores what is pending.
+	writing chan struct{}
+
 	mu       sync.Mutex
 	loaded   bool
 	segments []*segment // in the order of their blocks
-	pending  []*info    // blocks of this run that are in no index
+	storing  []*info    // blocks behind these that are being indexed
+	stored   keyList    // of storing, sorted
+	pending  []*info    // blocks behind these that are in no index
 	list     keyList    // of pending
 	size     int        // of pending and list
 	tables   []*tablePart
 	lists    []*directory
+	forgot   int // how often the client was forgotten
 }
 
 // segment is an index that is stored.
@@ -108,7 +119,7 @@ func (c *catalog) client(id uint32) *clientIndex {
 	defer c.mu.Unlock()
 	x := c.clients[id]
 	if x == nil {
-		x = &clientIndex{}
+		x = &clientIndex{writing: make(chan struct{}, 1)}
 		c.clients[id] = x
 	}
 	return x
@@ -118,8 +129,14 @@ func (c *catalog) client(id uint32) *clientIndex {
 func (c *catalog) forget(id uint32) {
 	x := c.client(id)
 	x.mu.Lock()
+	c.drop(x)
+	for _, s := range x.segments {
+		c.hold(-s.held())
+	}
 	c.hold(-x.size)
 	x.segments, x.pending, x.list, x.size, x.tables, x.lists = nil, nil, keyList{}, 0, nil, nil
+	x.storing, x.stored = nil, keyList{}
+	x.forgot++ // what is being stored is not taken
 	x.mu.Unlock()
 }
 
@@ -135,16 +152,13 @@ func (i *info) size() int { return 160 + len(i.filter) + 2*len(i.peers) }
 // add takes a block that was stored. It is called by the worker that has the client.
 func (c *catalog) add(client uint32, i *info) {
 	x := c.client(client)
-	x.mu.Lock()
-	hour := int64(c.a.o.hour)
 	routes := i.routesOf
 	i.routesOf = nil
-	most := indexBytes
-	if x.list.entries > 0 {
-		most = listPending
-	}
-	if n := len(x.pending); n > 0 && (x.pending[0].first/hour != i.first/hour || x.size-x.list.size() > most || !x.list.room(routes)) {
-		c.writePending(client, x)
+	_ = c.writePending(context.Background(), client, x, func() bool { return c.isFull(x, i, routes) }) // it has no end
+	x.mu.Lock()
+	if i.seq <= x.newest() {
+		x.mu.Unlock()
+		return // it was found among the blocks before it came here
 	}
 	size := i.size() - x.list.size()
 	x.pending = append(x.pending, i)
@@ -154,94 +168,207 @@ func (c *catalog) add(client uint32, i *info) {
 	full := c.hold(size)
 	x.mu.Unlock()
 	if full {
+		c.dropCaches()
 		c.relieve()
 	}
 }
 
-// relieve makes room in memory: cached indices go, and what is pending of many clients is written.
+// newest is the last block that is known. It is called with x locked.
+func (x *clientIndex) newest() uint64 {
+	for _, list := range [][]*info{x.pending, x.storing} {
+		if n := len(list); n > 0 {
+			return list[n-1].seq
+		}
+	}
+	if n := len(x.segments); n > 0 {
+		return x.segments[n-1].last
+	}
+	return 0
+}
+
+// isFull says that what is pending is to be written before a block with these routes is added. It is called with x locked.
+func (c *catalog) isFull(x *clientIndex, i *info, routes *touched) bool {
+	hour := int64(c.a.o.hour)
+	most := indexBytes
+	if x.list.entries > 0 {
+		most = listPending
+	}
+	return x.pending[0].first/hour != i.first/hour || x.size-x.list.size() > most || !x.list.room(routes)
+}
+
+// dropCaches makes room in memory: indices and directories that can be read again go.
+func (c *catalog) dropCaches() {
+	for _, id := range c.ids() {
+		if x := c.client(id); x.mu.TryLock() { // else its worker or a query is at it
+			c.drop(x)
+			x.mu.Unlock()
+		}
+	}
+}
+
+// drop drops what can be read again, and accounts for it. It is called with x locked.
+func (c *catalog) drop(x *clientIndex) {
+	for _, s := range x.segments {
+		if s.seq != 0 {
+			c.hold(-s.held())
+			s.infos = nil
+		}
+	}
+	for _, d := range x.lists {
+		if d.blocks != nil {
+			c.hold(-d.size())
+			*d = directory{seq: d.seq, first: d.first, last: d.last}
+		}
+	}
+}
+
+// held is what the segment has in memory.
+func (s *segment) held() (n int) {
+	for _, i := range s.infos {
+		n += i.size()
+	}
+	return n
+}
+
+// relieve writes what is pending of many clients.
 func (c *catalog) relieve() {
-	c.mu.Lock()
-	ids := make([]uint32, 0, len(c.clients))
-	for id := range c.clients {
-		ids = append(ids, id)
-	}
-	c.mu.Unlock()
-	for _, id := range ids {
+	for _, id := range c.ids() {
 		x := c.client(id)
-		if !x.mu.TryLock() {
-			continue // its worker or a query is at it
+		select {
+		case x.writing <- struct{}{}:
+			c.writeHeld(id, x, func() bool { return x.size > 4<<10 })
+			<-x.writing
+		default: // it is being written
 		}
-		for _, s := range x.segments {
-			if s.infos != nil && s.seq != 0 {
-				for _, i := range s.infos {
-					c.hold(-i.size())
-				}
-				s.infos = nil
-			}
-		}
-		for _, d := range x.lists {
-			if d.blocks != nil {
-				c.hold(-d.size())
-				d.blocks, d.holders, d.parts = nil, nil, nil
-			}
-		}
-		if x.size > 4<<10 {
-			c.writePending(id, x)
-		}
-		x.mu.Unlock()
 	}
+}
+
+func (c *catalog) ids() []uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.clients))
 }
 
 // flush writes all that is pending.
 func (c *catalog) flush(ctx context.Context) error {
-	c.mu.Lock()
-	ids := make([]uint32, 0, len(c.clients))
-	for id := range c.clients {
-		ids = append(ids, id)
-	}
-	c.mu.Unlock()
-	for _, id := range ids {
-		if err := ctx.Err(); err != nil {
+	for _, id := range c.ids() {
+		if err := c.writePending(ctx, id, c.client(id), func() bool { return true }); err != nil {
 			return err
 		}
-		x := c.client(id)
-		x.mu.Lock()
-		if len(x.pending) > 0 {
-			c.writePending(id, x)
-		}
-		x.mu.Unlock()
 	}
 	return nil
 }
 
-// writePending stores what is pending: its list, where it is worth one, and indices. It is called with x locked.
-func (c *catalog) writePending(client uint32, x *clientIndex) {
-	var d *directory
-	if len(x.pending) >= c.a.o.list && x.list.entries > 0 {
-		if d = c.writeList(client, &x.list); d != nil && x.loaded {
-			x.lists = append(x.lists, d)
-			c.hold(d.size())
-		}
+// writePending stores what is pending, if there is something and a condition holds, for which x is locked.
+func (c *catalog) writePending(ctx context.Context, client uint32, x *clientIndex, due func() bool) error {
+	x.mu.Lock()
+	is := len(x.pending) > 0 && due()
+	x.mu.Unlock()
+	if !is {
+		return ctx.Err()
 	}
-	for rest := x.pending; len(rest) > 0; {
+	select {
+	case x.writing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c.writeHeld(client, x, due)
+	<-x.writing
+	return nil
+}
+
+// writeHeld is writePending by who holds x.writing. What is stored, a list, where it is worth one, and indices, is known to
+// questions meanwhile as it was.
+func (c *catalog) writeHeld(client uint32, x *clientIndex, due func() bool) {
+	x.mu.Lock()
+	if len(x.pending) == 0 || !due() {
+		x.mu.Unlock()
+		return
+	}
+	x.storing, x.stored = x.pending, x.list
+	x.pending, x.list = nil, keyList{}
+	size := x.size
+	x.size = 0
+	listed := len(x.storing) >= c.a.o.list && x.stored.entries > 0
+	if listed {
+		n := touchSize * x.stored.entries
+		c.hold(n) // there are two of each while they are put in order
+		x.stored.sort()
+		c.hold(-n)
+	}
+	infos, list, forgot := x.storing, x.stored, x.forgot
+	x.mu.Unlock()
+
+	var d *directory
+	if listed {
+		d = c.writeList(client, &list)
+	}
+	var segments []*segment
+	for rest := infos; len(rest) > 0; {
+		// Those of a run that was killed come before what the list is of.
+		of := d
+		if d != nil && rest[0].seq < d.first {
+			of = nil
+		}
 		n, size := 0, 0
-		for n < len(rest) && size < indexBytes {
+		for n < len(rest) && size < indexBytes && (of != nil || d == nil || rest[n].seq < d.first) {
 			size += rest[n].size()
-			if d != nil && rest[n].listed {
+			if of != nil && rest[n].listed {
 				size -= len(rest[n].filter)
 			}
 			n++
 		}
-		c.write(client, x, rest[:n], d)
+		segments = append(segments, c.write(client, rest[:n], of))
 		rest = rest[n:]
 	}
-	c.hold(-x.size)
-	x.pending, x.list, x.size = nil, keyList{}, 0
+
+	c.hold(-size)
+	x.mu.Lock()
+	if x.forgot != forgot {
+		x.mu.Unlock()
+		c.discard(segments, d)
+		return
+	}
+	for _, s := range segments {
+		if x.loaded || s.seq == 0 {
+			x.segments = append(x.segments, s)
+			c.hold(s.held())
+		}
+	}
+	if x.loaded && d != nil {
+		x.lists = append(x.lists, d)
+		c.hold(d.size())
+	}
+	x.storing, x.stored = nil, keyList{}
+	x.mu.Unlock()
+}
+
+// discard deletes what was stored of a client that was forgotten meanwhile. What cannot be deleted goes with its age.
+func (c *catalog) discard(segments []*segment, d *directory) {
+	var all []uint64
+	for _, s := range segments {
+		if s.seq != 0 {
+			all = append(all, s.seq)
+		}
+	}
+	if d != nil {
+		all = append(all, d.seq)
+		for _, p := range d.parts {
+			all = append(all, p.seq)
+		}
+	}
+	for _, seq := range all {
+		ctx, cancel := context.WithTimeout(context.Background(), c.a.o.server.publishTimeout)
+		c.a.storeMu.RLock()
+		_ = c.a.store.checks.DeleteMsg(ctx, seq)
+		c.a.storeMu.RUnlock()
+		cancel()
+	}
 }
 
 // write stores an index of infos; those that are in a list are without their filters. If that cannot be, they are found
-// again from the blocks. It is called with x locked.
-func (c *catalog) write(client uint32, x *clientIndex, infos []*info, list *directory) {
+// again from the blocks.
+func (c *catalog) write(client uint32, infos []*info, list *directory) *segment {
 	kind := kindIndex
 	if list != nil {
 		kind = kindLean
@@ -274,9 +401,7 @@ func (c *catalog) write(client uint32, x *clientIndex, infos []*info, list *dire
 	if seq == 0 {
 		s.infos, s.lean, s.list = slices.Clone(infos), false, nil
 	}
-	if x.loaded {
-		x.segments = append(x.segments, s)
-	}
+	return s
 }
 
 func appendInfo(b []byte, i *info) []byte {
@@ -349,10 +474,59 @@ func (c *catalog) load(ctx context.Context, client uint32) (*clientIndex, error)
 	if x.loaded {
 		return x, nil
 	}
-	var segments []*segment
-	var tables []*tablePart
-	var lists []*directory
-	err := c.a.walk(ctx, checkpointStream, []string{c.a.store.subject("checkpoint", client)}, walkFrom{}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	x.mu.Unlock()
+	select {
+	case x.writing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-x.writing }()
+	for {
+		x.mu.Lock()
+		if x.loaded {
+			return x, nil
+		}
+		forgot := x.forgot
+		x.mu.Unlock()
+		segments, tables, lists, err := c.walkIndices(ctx, client)
+		if err != nil {
+			return nil, err
+		}
+		// Blocks behind the last index: of a run that was killed.
+		var next uint64
+		for _, s := range segments {
+			next = max(next, s.last+1)
+		}
+		found, err := c.walkUnindexed(ctx, client, next)
+		if err != nil {
+			return nil, err
+		}
+		x.mu.Lock()
+		if x.forgot != forgot {
+			x.mu.Unlock()
+			continue
+		}
+		// Of this run there may be some that could not be stored.
+		segments = append(segments, x.segments...)
+		slices.SortFunc(segments, func(p, q *segment) int { return cmp.Compare(p.first, q.first) })
+		x.segments, x.tables, x.lists, x.loaded = segments, tables, lists, true
+		for n := len(found); len(x.pending) > 0 && n > 0 && found[n-1].seq >= x.pending[0].seq; n-- {
+			found = found[:n-1] // it came here meanwhile
+		}
+		size := 0
+		for _, i := range found {
+			size += i.size()
+		}
+		x.pending = append(found, x.pending...)
+		x.size += size
+		c.hold(size)
+		return x, nil
+	}
+}
+
+// walkIndices finds what is stored under a client's checkpoint subject.
+func (c *catalog) walkIndices(ctx context.Context, client uint32) (segments []*segment, tables []*tablePart, lists []*directory, err error) {
+	err = c.a.walk(ctx, checkpointStream, []string{c.a.store.subject("checkpoint", client)}, walkFrom{}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		h := m.Headers()
 		if h.Get(hdrVersion) != formatVersion {
 			return nil
@@ -376,10 +550,9 @@ func (c *catalog) load(ctx context.Context, client uint32) (*clientIndex, error)
 		return nil
 	})
 	if err != nil {
-		x.mu.Unlock()
-		return nil, err
+		return nil, nil, nil, err
 	}
-	slices.SortFunc(segments, func(p, q *segment) int { return int(int64(p.first) - int64(q.first)) })
+	slices.SortFunc(segments, func(p, q *segment) int { return cmp.Compare(p.first, q.first) })
 	for _, s := range segments {
 		for _, d := range lists {
 			if s.lean && d.first <= s.first && s.last <= d.last {
@@ -387,16 +560,12 @@ func (c *catalog) load(ctx context.Context, client uint32) (*clientIndex, error)
 			}
 		}
 	}
-	// Blocks behind the last index: of a run that was killed.
-	var next uint64
-	for _, s := range segments {
-		next = max(next, s.last+1)
-	}
-	var found []*info
+	return segments, tables, lists, nil
+}
+
+// walkUnindexed finds the blocks from one on that were not stored by this run, up to the first that was.
+func (c *catalog) walkUnindexed(ctx context.Context, client uint32, next uint64) (found []*info, err error) {
 	err = c.a.walk(ctx, messageStream, []string{c.a.store.subject("msg", client)}, walkFrom{seq: next}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		if len(x.pending) > 0 && meta.Sequence.Stream >= x.pending[0].seq {
-			return ErrStop
-		}
 		i, err := parseInfo(m.Headers(), meta.Sequence.Stream, client)
 		if err != nil {
 			return nil // a reader of the block says so
@@ -413,44 +582,32 @@ func (c *catalog) load(ctx context.Context, client uint32) (*clientIndex, error)
 		found = append(found, i)
 		return nil
 	})
-	if err != nil {
-		x.mu.Unlock()
-		return nil, err
-	}
-	x.segments, x.tables, x.lists, x.loaded = segments, tables, lists, true
-	for len(found) > 0 {
-		n, size := 0, 0
-		for n < len(found) && size < indexBytes {
-			size += found[n].size()
-			n++
-		}
-		c.write(client, x, found[:n], nil)
-		found = found[n:]
-	}
-	return x, nil
+	return found, err
 }
 
-// infos are those of a segment, cached. It is called with the client locked.
-func (c *catalog) infos(ctx context.Context, s *segment, client uint32) ([]*info, error) {
-	if s.infos != nil {
-		return s.infos, nil
+// infos are those of a segment, cached.
+func (c *catalog) infos(ctx context.Context, x *clientIndex, s *segment, client uint32) ([]*info, error) {
+	x.mu.Lock()
+	list, forgot := s.infos, x.forgot
+	x.mu.Unlock()
+	if list != nil {
+		return list, nil
 	}
 	c.a.storeMu.RLock()
 	m, err := c.a.store.checks.GetMsg(ctx, s.seq)
 	c.a.storeMu.RUnlock()
+	if err == nil {
+		list, err = readInfos(m.Data, client)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("archive: index %d: %w", s.seq, err)
 	}
-	list, err := readInfos(m.Data, client)
-	if err != nil {
-		return nil, fmt.Errorf("archive: index %d: %w", s.seq, err)
+	x.mu.Lock()
+	if s.infos == nil && x.forgot == forgot {
+		s.infos = list
+		c.hold(s.held())
 	}
-	s.infos = list
-	n := 0
-	for _, i := range list {
-		n += i.size()
-	}
-	c.hold(n)
+	x.mu.Unlock()
 	return list, nil
 }
 
@@ -466,9 +623,10 @@ func (c *catalog) backFor(ctx context.Context, client uint32, v *events, skip fu
 	if err != nil {
 		return err
 	}
-	pending := slices.Clone(x.pending)
+	pending := slices.Concat(x.storing, x.pending)
 	segments := slices.Clone(x.segments)
 	if v != nil {
+		v.pending(&x.stored, c.a.seed)
 		v.pending(&x.list, c.a.seed)
 	}
 	x.mu.Unlock()
@@ -490,16 +648,12 @@ func (c *catalog) backFor(ctx context.Context, client uint32, v *events, skip fu
 		if skip != nil && skip(s, before) {
 			continue
 		}
-		x.mu.Lock()
-		infos, err := c.infos(ctx, s, client)
+		infos, err := c.infos(ctx, x, s, client)
 		var d directory // stays empty where there is nothing new to be looked up
 		if v != nil && s.list != nil && s.list != last && err == nil {
 			last = s.list
-			if err = c.directory(ctx, last); err == nil {
-				d = *last
-			}
+			d, err = c.directory(ctx, x, last)
 		}
-		x.mu.Unlock()
 		if err == nil && len(d.parts) > 0 {
 			err = c.stored(ctx, &d, v)
 		}
@@ -523,7 +677,7 @@ func (c *catalog) backFor(ctx context.Context, client uint32, v *events, skip fu
 		}
 	}
 	if c.hold(0) {
-		c.relieve()
+		c.dropCaches()
 	}
 	return nil
 }

@@ -131,6 +131,7 @@ type keyList struct {
 	holders []holder
 	blocks  []listBlock
 	entries int
+	sorted  []touch // all entries, once sort was called, and blocks have none
 }
 
 type listBlock struct {
@@ -188,9 +189,9 @@ func (l *keyList) barriers() []int {
 	return out
 }
 
-// sorted are the entries by key, holder and block, without those that say nothing new. What the blocks have of them is given
-// up on the way, as there may be many.
-func (l *keyList) sorted() []touch {
+// sort puts the entries in the order of key, holder and block, without those that say nothing new. What the blocks have of
+// them is given up on the way, as there may be many. The list takes no more blocks.
+func (l *keyList) sort() {
 	// By the place first, and then each place by itself, which fits into a processor's cache.
 	var ends [257]int
 	for _, b := range l.blocks {
@@ -218,7 +219,7 @@ func (l *keyList) sorted() []touch {
 		spare = slices.Grow(spare[:0], len(place))[:len(place)]
 		kept = append(kept, unrepeated(byKey(place, spare), bars)...)
 	}
-	return kept
+	l.sorted = kept
 }
 
 // byKey sorts entries of one place that are in the order of their blocks, and keeps that order. It is a radix sort, as a
@@ -290,9 +291,9 @@ type keysPart struct {
 
 func (d *directory) size() int { return 64 + 8*len(d.blocks) + 64*len(d.holders) + 16*len(d.parts) }
 
-// writeList stores a list; nil if that cannot be, and then the blocks need their filters.
+// writeList stores a list that is sorted; nil if that cannot be, and then the blocks need their filters.
 func (c *catalog) writeList(client uint32, l *keyList) *directory {
-	entries := l.sorted()
+	entries := l.sorted
 	d := &directory{seed: c.a.seed, first: l.blocks[0].seq, last: l.blocks[len(l.blocks)-1].seq, holders: l.holders}
 	for _, i := range l.blocks {
 		d.blocks = append(d.blocks, i.seq)
@@ -574,19 +575,25 @@ func (v *events) pending(l *keyList, seed uint64) {
 		return
 	}
 	of := v.byKey(seed)
-	for _, b := range l.blocks {
-		for _, e := range b.routes {
-			for _, k := range of[e.key&^0xffff] {
-				id := routeID{k, l.holders[e.holder()]}
-				list := v.routes[id]
-				if n := len(list); n > 0 && list[n-1].block == b.seq {
-					if list[n-1].hash != e.hash {
-						list[n-1].hash = hashMixed
-					}
-					continue
+	take := func(e *touch, block uint64) {
+		for _, k := range of[e.key&^0xffff] {
+			id := routeID{k, l.holders[e.holder()]}
+			list := v.routes[id]
+			if n := len(list); n > 0 && list[n-1].block == block {
+				if list[n-1].hash != e.hash {
+					list[n-1].hash = hashMixed
 				}
-				v.routes[id] = append(list, keyEvent{b.seq, e.hash})
+				continue
 			}
+			v.routes[id] = append(list, keyEvent{block, e.hash})
+		}
+	}
+	for n := range l.sorted {
+		take(&l.sorted[n], l.blocks[l.sorted[n].block].seq)
+	}
+	for _, b := range l.blocks {
+		for n := range b.routes {
+			take(&b.routes[n], b.seq)
 		}
 	}
 }
@@ -611,22 +618,28 @@ func (v *events) unreadable(station string, client uint32, e *listError) {
 	v.corrupt = append(v.corrupt, Corrupt{"BMP_" + station + "_CHECKPOINT", e.seq, client, e.at, fmt.Errorf("list of routes: %w", e.err)})
 }
 
-// directory is a list's, cached. It is called with the client locked.
-func (c *catalog) directory(ctx context.Context, d *directory) error {
-	if d.blocks != nil {
-		return nil
+// directory is a list's, cached.
+func (c *catalog) directory(ctx context.Context, x *clientIndex, d *directory) (directory, error) {
+	x.mu.Lock()
+	whole, forgot := *d, x.forgot
+	x.mu.Unlock()
+	if whole.blocks != nil {
+		return whole, nil
 	}
 	m, err := c.message(ctx, d.seq)
 	if err != nil {
-		return err
+		return directory{}, err
 	}
-	x := directory{seq: d.seq, first: d.first, last: d.last}
-	if err := x.read(m.Data); err != nil {
-		return &listError{d.seq, m.Time, err}
+	if err := whole.read(m.Data); err != nil {
+		return directory{}, &listError{d.seq, m.Time, err}
 	}
-	*d = x
-	c.hold(d.size())
-	return nil
+	x.mu.Lock()
+	if d.blocks == nil && x.forgot == forgot {
+		*d = whole
+		c.hold(d.size())
+	}
+	x.mu.Unlock()
+	return whole, nil
 }
 
 func (c *catalog) message(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, error) {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -354,14 +355,16 @@ func TestListedKeysCollideByChance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer x.mu.Unlock()
-	for _, d := range x.lists {
-		if err := a.catalog.directory(bg, d); err != nil {
+	lists := slices.Clone(x.lists)
+	x.mu.Unlock()
+	for _, l := range lists {
+		d, err := a.catalog.directory(bg, x, l)
+		if err != nil {
 			t.Fatal(err)
 		}
 		seeds[d.seed] = true
 		found := &events{keys: []RouteKey{{bgp.IPv4Unicast, key}}, routes: make(map[routeID][]keyEvent)}
-		if err := a.catalog.stored(bg, d, found); err != nil || len(found.routes) != 1 {
+		if err := a.catalog.stored(bg, &d, found); err != nil || len(found.routes) != 1 {
 			t.Errorf("list %d: %d routes, %v", d.seq, len(found.routes), err)
 		}
 	}
@@ -427,6 +430,7 @@ func TestListOfOneHotKey(t *testing.T) {
 		}
 		l.add(i, &routes)
 	}
+	l.sort()
 	d := a.catalog.writeList(1, &l)
 	if d == nil {
 		t.Fatal("it was not stored")
@@ -523,6 +527,116 @@ func TestListLost(t *testing.T) {
 	key := RouteKey{bgp.IPv4Unicast, bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix("192.0.2.0/24"))}
 	if h, err := a.At(bg, 1, Want{Keys: []RouteKey{key}}, at); err != nil || len(h.Routes) != 1 {
 		t.Errorf("%d routes, %v", len(h.Routes), err)
+	}
+}
+
+// TestIndexThatCannotBeStored: while an index waits for being stored questions are answered, or can be cancelled, and the
+// client can be thrown away; what is stored of it afterwards does not stay.
+func TestIndexThatCannotBeStored(t *testing.T) {
+	var refuse atomic.Bool
+	var refused atomic.Int32
+	a := open(t, Options{list: 1, publish: func(int) error {
+		if refuse.Load() {
+			refused.Add(1)
+			return errors.New("disk full")
+		}
+		return nil
+	}})
+	peer := bmptest.NewPeer("10.0.0.1", 65001)
+	at := time.Now().Add(-time.Hour)
+	a.Client(1).Begin(SessionRecord{Time: at})
+	s := new(bmptest.Session).PeerUp(peer)
+	u := bmptest.Update{ASPath: []uint32{65001}, Announce: bmptest.Prefixes("192.0.2.0/24")}
+	at = feed(a.Client(1), s.Monitor(peer, bmp.AdjInPre, u.Bytes()).Messages(), at, time.Second)
+	syncArchive(t, a, 1)
+	refuse.Store(true)
+	flushed := make(chan error, 1)
+	go func() { flushed <- a.catalog.flush(bg) }()
+	eventually(t, "it is refused", func() bool { return refused.Load() > 0 })
+	ctx, cancel := context.WithTimeout(bg, 10*time.Second)
+	defer cancel()
+	within := func(what string, f func() error) {
+		t.Helper()
+		done := make(chan error, 1)
+		go func() { done <- f() }()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		case <-ctx.Done():
+			refuse.Store(false) // let all of it end
+			t.Fatalf("%s does not end", what)
+		}
+	}
+	key := RouteKey{bgp.IPv4Unicast, bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix("192.0.2.0/24"))}
+	within("a question that is cancelled", func() error {
+		short, cancel := context.WithTimeout(bg, 20*time.Millisecond)
+		defer cancel()
+		if _, err := a.At(short, 1, Want{Keys: []RouteKey{key}}, at); !errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("it is answered with %v", err)
+		}
+		return nil
+	})
+	within("the statistics", func() error {
+		if s, err := a.Stats(ctx); err != nil || s.Messages != 3 {
+			return fmt.Errorf("%d messages, %v", s.Messages, err)
+		}
+		return nil
+	})
+	within("to throw the client away", func() error { _, err := a.Flush(ctx, 1, false); return err })
+	refuse.Store(false)
+	within("to store", func() error { return <-flushed })
+	if i, err := a.store.checks.Info(bg); err != nil || i.State.Msgs > 0 {
+		t.Errorf("%d messages are left: %v", i.State.Msgs, err)
+	}
+	if h, err := a.At(bg, 1, Want{Keys: []RouteKey{key}}, at); err != nil || len(h.Routes) > 0 {
+		t.Errorf("%d routes, %v", len(h.Routes), err)
+	}
+}
+
+// TestQuestionsWhileAnIndexIsStored: a client whose indices are known is answered for, from memory.
+func TestQuestionsWhileAnIndexIsStored(t *testing.T) {
+	var refuse atomic.Bool
+	var refused atomic.Int32
+	o := Options{list: 1, hour: 10 * time.Second, publish: func(int) error {
+		if refuse.Load() {
+			refused.Add(1)
+			return errors.New("disk full")
+		}
+		return nil
+	}}
+	rng := rand.New(rand.NewPCG(1, 16))
+	a, begin, end, keys := churned(t, rng, o)
+	if _, err := a.At(bg, 1, Want{Keys: keys}, end); err != nil { // loads the indices
+		t.Fatal(err)
+	}
+	ask := func() (out []map[string]string) {
+		rng := rand.New(rand.NewPCG(1, 17))
+		for range 30 {
+			at := begin.Add(time.Duration(rng.Int64N(int64(end.Sub(begin)))))
+			h, err := a.At(bg, 1, Want{Keys: keys[rng.IntN(len(keys)):]}, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, heldText(h.Routes))
+		}
+		return out
+	}
+	before := ask()
+	refuse.Store(true)
+	flushed := make(chan error, 1)
+	go func() { flushed <- a.catalog.flush(bg) }()
+	eventually(t, "it is refused", func() bool { return refused.Load() > 0 })
+	meanwhile := ask()
+	refuse.Store(false)
+	if err := <-flushed; err != nil {
+		t.Fatal(err)
+	}
+	after := ask()
+	for n := range before {
+		diffHeld(t, "meanwhile", meanwhile[n], before[n])
+		diffHeld(t, "afterwards", after[n], before[n])
 	}
 }
 

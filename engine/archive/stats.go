@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ type Stats struct {
 	LostNow    uint64 // messages lost in this run
 	EventsLost uint64
 	ListsLost  uint64 // lists of routes that could not be stored: searches for a prefix read more blocks
-	Trouble    bool // storing fails at present
+	Trouble    bool   // storing fails at present
 
 	Embedded bool // the server is the archive's own
 	// Of the stream of messages; Cluster is empty where the server is alone.
@@ -143,7 +144,7 @@ func (a *Archive) sums(ctx context.Context, first uint64) (map[uint32]*clientSum
 	a.catalog.mu.Unlock()
 	for id, c := range clients {
 		c.mu.Lock()
-		for _, i := range c.pending {
+		for _, i := range slices.Concat(c.storing, c.pending) {
 			x := of(id)
 			x.add(i)
 			x.span(i.first, i.last)
