@@ -45,7 +45,8 @@ type store struct {
 	events jetstream.Stream
 	checks jetstream.Stream
 	strict bool         // somebody waits to hear that a stream cannot be as large as asked for
-	ample  atomic.Int64 // until when there is so much room on the disk that nobody need look; unix nanoseconds
+	began  time.Time
+	ample  atomic.Int64 // until when there is so much room on the disk that nobody need look; nanoseconds since began
 }
 
 // Errors that Open may wrap; ErrAway, which others may, too.
@@ -79,7 +80,7 @@ func wrapIn(ctx context.Context, err error) error {
 
 // openStore opens the folder, if it is one, and connects.
 func openStore(ctx context.Context, o *Options) (*store, error) {
-	s := &store{o: o, token: token(o.Station)}
+	s := &store{o: o, token: token(o.Station), began: time.Now()}
 	if o.Dir != "" {
 		if err := s.claim(); err != nil {
 			return nil, err
@@ -406,8 +407,8 @@ func (s *store) room(bytes uint64) error {
 	if s.o.Dir == "" {
 		return nil
 	}
-	now := time.Now()
-	if bytes <= amplyFree/2 && now.UnixNano() < s.ample.Load() {
+	now := time.Since(s.began) // whatever the clock is set to
+	if bytes <= amplyFree/2 && now < time.Duration(s.ample.Load()) {
 		return nil
 	}
 	var left uint64
@@ -428,7 +429,7 @@ func (s *store) room(bytes uint64) error {
 		return fmt.Errorf("disk full: %d MiB free in %s", left>>20, s.o.Dir)
 	}
 	if left >= reserve+amplyFree {
-		s.ample.Store(now.Add(amplyFor).UnixNano())
+		s.ample.Store(int64(now + amplyFor))
 	}
 	return nil
 }
