@@ -74,7 +74,8 @@ type pendingEvent struct {
 	ack jetstream.PubAckFuture // nil: it was not sent
 }
 
-// storeEvents stores events in their order. Those that are not stored at once are tried again, one after the other.
+// storeEvents stores events, in their order but for those that are not stored at once: these are tried again, one after the
+// other, and then lie behind what was sent with them.
 func (a *Archive) storeEvents(batch []pendingEvent) {
 	if len(batch) > 1 && !a.troubled.Load() {
 		a.storeMu.RLock()
@@ -93,7 +94,6 @@ func (a *Archive) storeEvents(batch []pendingEvent) {
 			case <-e.ack.Err():
 			case <-a.stop:
 			}
-			e.msg.Reply = ""
 		}
 		if _, err := a.store1(e.msg, e.id); err != nil {
 			a.eventsLost.Add(1)
@@ -109,14 +109,13 @@ func (a *Archive) send(e *pendingEvent) jetstream.PubAckFuture {
 	}
 	ack, err := a.store.js.PublishMsgAsync(e.msg, jetstream.WithMsgID(e.id), jetstream.WithRetryAttempts(0))
 	if err != nil {
-		e.msg.Reply = ""
 		return nil
 	}
 	return ack
 }
 
-// Events calls f with the events of the kinds (none: of all) from a time to a time, in the order in which they happened.
-// A zero time is no bound.
+// Events calls f with the events of the kinds (none: of all) from a time to a time, in the order in which they were
+// stored: that in which they happened, but for those that could not be stored at once. A zero time is no bound.
 func (a *Archive) Events(ctx context.Context, kinds []string, from, to time.Time, f func(Event) error) error {
 	subjects := []string{a.store.subject("event", "*")}
 	if len(kinds) > 0 {
