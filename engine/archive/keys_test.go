@@ -530,6 +530,41 @@ func TestListLost(t *testing.T) {
 	}
 }
 
+// TestIndexIsBounded: indices and checkpoints have a bound, and where a checkpoint went before the messages these are read.
+func TestIndexIsBounded(t *testing.T) {
+	a := open(t, Options{MaxBytes: 1 << 30})
+	if s, err := a.Stats(bg); err != nil || s.MaxIndex != 256<<20 {
+		t.Errorf("at most %d bytes, %v", s.MaxIndex, err)
+	}
+	if err := a.SetRetention(bg, 0, 2<<30); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := a.Stats(bg); err != nil || s.MaxIndex != 512<<20 {
+		t.Errorf("then at most %d bytes, %v", s.MaxIndex, err)
+	}
+	peer := bmptest.NewPeer("10.0.0.1", 65001)
+	at := time.Now().Add(-time.Hour)
+	a.Client(1).Begin(SessionRecord{Time: at})
+	s := new(bmptest.Session).PeerUp(peer)
+	u := bmptest.Update{ASPath: []uint32{65001}, Announce: bmptest.Prefixes("192.0.2.0/24")}
+	at = feed(a.Client(1), s.Monitor(peer, bmp.AdjInPre, u.Bytes()).Messages(), at, time.Second)
+	syncArchive(t, a, 1)
+	h, err := a.At(bg, 1, Want{}, at)
+	if err != nil || len(h.Routes) != 1 {
+		t.Fatal(len(h.Routes), err)
+	}
+	key := h.Routes[0].Peer
+	if err := a.Checkpoint(bg, 1, at, []PeerKey{key}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.store.checks.Purge(bg); err != nil {
+		t.Fatal(err)
+	}
+	if h, err := a.At(bg, 1, Want{Peers: []PeerKey{key}}, at.Add(time.Second)); err != nil || len(h.Routes) != 1 {
+		t.Errorf("%d routes, %v", len(h.Routes), err)
+	}
+}
+
 // TestIndexThatCannotBeStored: while an index waits for being stored questions are answered, or can be cancelled, and the
 // client can be thrown away; what is stored of it afterwards does not stay.
 func TestIndexThatCannotBeStored(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"bmp/proto/bgp"
 )
 
@@ -204,6 +206,10 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 	var saved []*table
 	for _, part := range p.parts {
 		t, err := a.readPart(ctx, part)
+		if errors.Is(err, jetstream.ErrMsgNotFound) && !want.noCheckpoint {
+			want.noCheckpoint = true // it is no longer kept, the blocks may be
+			return a.replay(ctx, client, want, at, hist)
+		}
 		if err != nil {
 			return nil, Walked{}, err
 		}

@@ -18,6 +18,7 @@ type Stats struct {
 	Bytes    uint64 // on the disk: blocks with their headers; of one of the replicas
 	Events   uint64
 	Index    uint64 // bytes of indices and checkpoints
+	MaxIndex int64  // what they may take; -1: it is not bounded, as the server has no room set aside
 	MaxAge   time.Duration
 	MaxBytes int64
 
@@ -75,7 +76,7 @@ func (a *Archive) Stats(ctx context.Context) (Stats, error) {
 		s.From, s.To = m.FirstTime, m.LastTime
 	}
 	s.Events, s.Index = infos[1].State.Msgs, infos[2].State.Bytes
-	s.MaxAge, s.MaxBytes = infos[0].Config.MaxAge, infos[0].Config.MaxBytes
+	s.MaxAge, s.MaxBytes, s.MaxIndex = infos[0].Config.MaxAge, infos[0].Config.MaxBytes, infos[2].Config.MaxBytes
 	s.Replicas, s.Current = infos[0].Config.Replicas, 1
 	if c := infos[0].Cluster; c != nil {
 		s.Cluster, s.Leader = c.Name, c.Leader

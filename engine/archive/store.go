@@ -44,7 +44,7 @@ type store struct {
 	msgs   jetstream.Stream
 	events jetstream.Stream
 	checks jetstream.Stream
-	strict bool         // somebody waits to hear that a stream cannot be as large as asked for
+	strict bool // somebody waits to hear that a stream cannot be as large as asked for
 	began  time.Time
 	ample  atomic.Int64 // until when there is so much room on the disk that nobody need look; nanoseconds since began
 }
@@ -237,9 +237,13 @@ func (s *store) streams(ctx context.Context) (err error) {
 		most = s.msgs.CachedInfo().Config.MaxBytes // there may be less room
 	}
 	s.events = open("_EVENT", "event", s.o.EventAge, max(most/20, 1<<20))
-	s.checks = open("_CHECKPOINT", "checkpoint", s.o.MaxAge, 0)
+	s.checks = open("_CHECKPOINT", "checkpoint", s.o.MaxAge, indexShare(most))
 	return err
 }
+
+// indexShare bounds what indices, lists and checkpoints take beside so many bytes of blocks. It is more than the indices
+// need; checkpoints every hour, of large tables that hardly change, may want more: the oldest of all go first.
+func indexShare(blocks int64) int64 { return max(blocks/4, 64<<20) }
 
 // stream opens a stream or makes it. While a cluster chooses a leader it answers nothing, or that it cannot now: it is asked
 // again until ctx ends.
@@ -359,8 +363,9 @@ func (s *store) update(ctx context.Context, was, c jetstream.StreamConfig) (jets
 	}
 	st, err := s.js.UpdateStream(ctx, c)
 	if !s.strict && refusedFor(err, errNoPlace, errNoStorage) && was.MaxBytes < c.MaxBytes {
-		c.MaxBytes = was.MaxBytes
-		s.note("stream %s holds %d MiB at most: the servers have no room for more", c.Name, c.MaxBytes>>20)
+		if c.MaxBytes = was.MaxBytes; c.MaxBytes > 0 {
+			s.note("stream %s holds %d MiB at most: the servers have no room for more", c.Name, c.MaxBytes>>20)
+		}
 		st, err = s.js.UpdateStream(ctx, c)
 	}
 	return st, err

@@ -44,6 +44,7 @@ type archiveJSON struct {
 	ListsLost       uint64              `json:"lists_lost"` // of routes, of this run
 	RetentionSecs   int64               `json:"retention_seconds"`
 	RetentionBytes  int64               `json:"retention_bytes"`
+	IndexLimitBytes int64               `json:"index_limit_bytes"` // -1: none
 	QueuedBytes     int64               `json:"queued_bytes"`
 	QueueLimitBytes int64               `json:"queue_limit_bytes"`
 	Gaps            uint64              `json:"gaps"` // of this run
@@ -96,7 +97,7 @@ func showArchive(ctx context.Context, c *call) error {
 	j := archiveJSON{
 		From: c.time(st.From), To: c.time(st.To), SpanSeconds: jsonSeconds(st.To.Sub(st.From)), Blocks: st.Blocks, Records: st.Messages,
 		Bytes: st.Raw, PackedBytes: st.Packed, DiskBytes: st.Bytes, IndexBytes: st.Index, Events: st.Events, EventsLost: st.EventsLost, ListsLost: st.ListsLost,
-		RetentionSecs: jsonSeconds(st.MaxAge), RetentionBytes: st.MaxBytes, QueuedBytes: st.Queued, QueueLimitBytes: st.QueueLimit,
+		RetentionSecs: jsonSeconds(st.MaxAge), RetentionBytes: st.MaxBytes, IndexLimitBytes: st.MaxIndex, QueuedBytes: st.Queued, QueueLimitBytes: st.QueueLimit,
 		Gaps: st.Gaps, MessagesLost: st.Lost, BytesLost: st.LostRaw, Failing: st.Trouble,
 		Embedded: st.Embedded, Cluster: jsonString(st.Cluster), Replicas: st.Replicas, ReplicasCurrent: st.Current, Clients: []archiveClientJSON{},
 	}
@@ -112,6 +113,10 @@ func showArchive(ctx context.Context, c *call) error {
 	state := "messages are being stored"
 	if st.Trouble {
 		state = "storing fails (show log says why)"
+	}
+	kept := durationText(st.MaxAge) + ", at most " + formatSize(uint64(st.MaxBytes), 1)
+	if st.MaxIndex > 0 {
+		kept += ", and " + formatSize(uint64(st.MaxIndex), 1) + " of index"
 	}
 	lost := "no message"
 	if st.Lost > 0 {
@@ -156,7 +161,7 @@ func showArchive(ctx context.Context, c *call) error {
 		field{"Records", formatCount(st.Messages, 1) + " in " + plural(int(st.Blocks), "block")},
 		field{"Data", formatSize(st.Raw, 1) + ratio},
 		field{"On the disk", formatSize(st.Bytes, 1) + ", and " + formatSize(st.Index, 1) + " of index"},
-		field{"Kept for", durationText(st.MaxAge) + ", at most " + formatSize(uint64(st.MaxBytes), 1)},
+		field{"Kept for", kept},
 		field{"Servers", archiveServers(st)},
 		field{"Waiting", formatSize(uint64(st.Queued), 1) + " of at most " + formatSize(uint64(st.QueueLimit), 1)},
 		field{"Lost", lost},

@@ -100,7 +100,7 @@ func TestShowArchive(t *testing.T) {
 	doc := ts.asked("show archive | json")
 	for where, want := range map[string]string{
 		"": `from, to, span_seconds, blocks, records, bytes, packed_bytes, ratio, disk_bytes, index_bytes, events, events_lost, lists_lost,
-			retention_seconds, retention_bytes, queued_bytes, queue_limit_bytes, gaps, messages_lost, bytes_lost, failing, embedded, cluster,
+			retention_seconds, retention_bytes, index_limit_bytes, queued_bytes, queue_limit_bytes, gaps, messages_lost, bytes_lost, failing, embedded, cluster,
 			replicas, replicas_current, clients`,
 		"clients": "client, client_name, from, to, blocks, records, bytes, packed_bytes, gaps",
 	} {
