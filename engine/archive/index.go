@@ -22,11 +22,15 @@ import (
 // The headers of a client's blocks are written once more, together: one index of an hour of them, or less where they
 // are many. A search reads indices and then only the blocks that it needs. They lie under the checkpoint subject:
 //
-//	headers   Bmp-Kind: index | Bmp-Blocks: first and last sequence | Bmp-Time: arrival from, to
+//	headers   Bmp-Kind: index, or lean | Bmp-Blocks: first and last sequence | Bmp-Time: arrival from, to
 //	          Bmp-Sums: blocks, records, bytes of messages, stored, routes, messages lost, bytes lost, flags
+//	          Bmp-After: sequence of the client's block before the first; 0: it is not known
 //	payload   s2 of the infos, in varints
 //
-// What is not in an index yet is in memory; after a kill it is read again from the blocks, and indexed.
+// A lean one has no filters of the blocks whose routes are in a list, which lies beside it (keys.go) and says more.
+//
+// What is not in an index yet is in memory; after a kill it is read again from the blocks, and indexed. So is, by what
+// comes after it, what could not be stored.
 //
 // Lock order: clientIndex.writing, clientIndex.mu, Archive.storeMu, catalog.mu. Whoever holds storeMu takes no other; a
 // clientIndex.mu is not held while something is stored, which lasts as long as the server is away.
@@ -49,6 +53,7 @@ const (
 	hdrKind   = "Bmp-Kind"
 	hdrBlocks = "Bmp-Blocks"
 	hdrSums   = "Bmp-Sums"
+	hdrAfter  = "Bmp-After"
 
 	kindIndex = "index"
 	kindTable = "table"
@@ -57,6 +62,7 @@ const (
 type clientIndex struct {
 	// writing is held, by putting something into it, by the one who loads what is stored, or stores what is pending.
 	writing chan struct{}
+	last    uint64 // the last block that is in an index, or should be; 0: it is not known. Of who holds writing
 
 	mu       sync.Mutex
 	loaded   bool
@@ -75,6 +81,7 @@ type clientIndex struct {
 type segment struct {
 	seq         uint64 // of the index
 	first, last uint64 // blocks
+	after       int64  // the block before the first; 0: it is not known; -1: nothing says so
 	from, to    int64
 	sums        sums
 	infos       []*info // nil: not in memory
@@ -318,7 +325,8 @@ func (c *catalog) writeHeld(client uint32, x *clientIndex, due func() bool) {
 			}
 			n++
 		}
-		segments = append(segments, c.write(client, rest[:n], of))
+		segments = append(segments, c.write(client, rest[:n], x.last, of))
+		x.last = rest[n-1].seq
 		rest = rest[n:]
 	}
 
@@ -366,18 +374,16 @@ func (c *catalog) discard(segments []*segment, d *directory) {
 	}
 }
 
-// write stores an index of infos; those that are in a list are without their filters. If that cannot be, they are found
-// again from the blocks.
-func (c *catalog) write(client uint32, infos []*info, list *directory) *segment {
+// write stores an index of infos, which come after a block; those that are in a list are without their filters. If that
+// cannot be, it stays in memory, and a later run finds them again from the blocks.
+func (c *catalog) write(client uint32, infos []*info, after uint64, list *directory) *segment {
 	kind := kindIndex
 	if list != nil {
 		kind = kindLean
 	}
-	s := &segment{lean: list != nil, list: list, first: infos[0].seq, last: infos[len(infos)-1].seq, from: infos[0].first, to: infos[0].last}
+	s := inMemory(infos)
 	var b []byte
 	for _, i := range infos {
-		s.sums.add(i)
-		s.from, s.to = min(s.from, i.first), max(s.to, i.last)
 		if list != nil && i.listed {
 			lean := *i
 			lean.filter, lean.flags = nil, i.flags|flagListed
@@ -389,17 +395,13 @@ func (c *catalog) write(client uint32, infos []*info, list *directory) *segment 
 		Subject: c.a.store.subject("checkpoint", client), Data: s2.Encode(nil, b),
 		Header: nats.Header{
 			hdrVersion: {formatVersion}, hdrKind: {kind}, hdrBlocks: {numbers(int64(s.first), int64(s.last))}, hdrTime: {numbers(s.from, s.to)},
-			hdrSums: {numbers(s.sums.blocks, s.sums.records, s.sums.raw, s.sums.stored, s.sums.routes, s.sums.lost, s.sums.lostBytes, int64(s.sums.flags))},
+			hdrAfter: {numbers(int64(after))},
+			hdrSums:  {numbers(s.sums.blocks, s.sums.records, s.sums.raw, s.sums.stored, s.sums.routes, s.sums.lost, s.sums.lostBytes, int64(s.sums.flags))},
 		},
 	}
 	seq, err := c.a.store1(m, fmt.Sprintf("i%x.%d.%d", c.a.run, client, s.first))
-	if err != nil {
-		// Keep them in memory as if they were written; a later run finds them from the blocks.
-		seq = 0
-	}
-	s.seq = seq
-	if seq == 0 {
-		s.infos, s.lean, s.list = slices.Clone(infos), false, nil
+	if err == nil {
+		s.seq, s.lean, s.list, s.infos = seq, list != nil, list, nil
 	}
 	return s
 }
@@ -457,7 +459,10 @@ func readInfos(packed []byte, client uint32) ([]*info, error) {
 }
 
 func parseSegment(h nats.Header, seq uint64) (*segment, error) {
-	s := &segment{seq: seq}
+	s := &segment{seq: seq, after: -1}
+	if text := h.Get(hdrAfter); text != "" {
+		_ = parseNumbers(text, &s.after)
+	}
 	var first, last, flags int64
 	err := errors.Join(
 		parseNumbers(h.Get(hdrBlocks), &first, &last),
@@ -487,17 +492,32 @@ func (c *catalog) load(ctx context.Context, client uint32) (*clientIndex, error)
 			return x, nil
 		}
 		forgot := x.forgot
+		unstored := slices.Clone(x.segments) // of this run
 		x.mu.Unlock()
 		segments, tables, lists, err := c.walkIndices(ctx, client)
 		if err != nil {
 			return nil, err
 		}
-		// Blocks behind the last index: of a run that was killed.
-		var next uint64
+		segments = append(segments, unstored...)
+		slices.SortFunc(segments, func(p, q *segment) int { return cmp.Compare(p.first, q.first) })
+		var next uint64 // the first block that may be in none
+		var holes []*segment
 		for _, s := range segments {
+			if s.seq != 0 && s.first > next && (s.after == 0 || s.after > 0 && next > 0 && uint64(s.after) >= next) {
+				found, err := c.walkUnindexed(ctx, client, next, s.first)
+				if err != nil {
+					return nil, err
+				}
+				if len(found) > 0 {
+					holes = append(holes, inMemory(found))
+				}
+			}
 			next = max(next, s.last+1)
 		}
-		found, err := c.walkUnindexed(ctx, client, next)
+		segments = append(segments, holes...)
+		slices.SortFunc(segments, func(p, q *segment) int { return cmp.Compare(p.first, q.first) })
+		// Blocks behind the last index: of a run that was killed.
+		found, err := c.walkUnindexed(ctx, client, next, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -506,9 +526,12 @@ func (c *catalog) load(ctx context.Context, client uint32) (*clientIndex, error)
 			x.mu.Unlock()
 			continue
 		}
-		// Of this run there may be some that could not be stored.
-		segments = append(segments, x.segments...)
-		slices.SortFunc(segments, func(p, q *segment) int { return cmp.Compare(p.first, q.first) })
+		for _, s := range holes {
+			c.hold(s.held())
+		}
+		if next > 0 {
+			x.last = max(x.last, next-1)
+		}
 		x.segments, x.tables, x.lists, x.loaded = segments, tables, lists, true
 		for n := len(found); len(x.pending) > 0 && n > 0 && found[n-1].seq >= x.pending[0].seq; n-- {
 			found = found[:n-1] // it came here meanwhile
@@ -563,14 +586,27 @@ func (c *catalog) walkIndices(ctx context.Context, client uint32) (segments []*s
 	return segments, tables, lists, nil
 }
 
-// walkUnindexed finds the blocks from one on that were not stored by this run, up to the first that was.
-func (c *catalog) walkUnindexed(ctx context.Context, client uint32, next uint64) (found []*info, err error) {
+// inMemory is an index of blocks that was not stored.
+func inMemory(infos []*info) *segment {
+	s := &segment{first: infos[0].seq, last: infos[len(infos)-1].seq, from: infos[0].first, to: infos[0].last, infos: infos}
+	for _, i := range infos {
+		s.sums.add(i)
+		s.from, s.to = min(s.from, i.first), max(s.to, i.last)
+	}
+	return s
+}
+
+// walkUnindexed finds the blocks from one on, up to another, or 0: up to the first that this run stored.
+func (c *catalog) walkUnindexed(ctx context.Context, client uint32, next, end uint64) (found []*info, err error) {
 	err = c.a.walk(ctx, messageStream, []string{c.a.store.subject("msg", client)}, walkFrom{seq: next}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		if end != 0 && meta.Sequence.Stream >= end {
+			return ErrStop
+		}
 		i, err := parseInfo(m.Headers(), meta.Sequence.Stream, client)
 		if err != nil {
 			return nil // a reader of the block says so
 		}
-		if i.run == c.a.run {
+		if end == 0 && i.run == c.a.run {
 			return ErrStop // it is about to be added
 		}
 		if n, err := strconv.Atoi(m.Headers().Get("Nats-Msg-Size")); err == nil {

@@ -530,6 +530,75 @@ func TestListLost(t *testing.T) {
 	}
 }
 
+// TestBlocksWithoutIndex: blocks whose index could not be stored, and those that a killed run had in no index, are found by
+// later runs, though there is an index of what came after them.
+func TestBlocksWithoutIndex(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("killed %t", killed), func(t *testing.T) {
+			dir := t.TempDir()
+			var refuse atomic.Bool
+			o := Options{Dir: dir, publish: func(int) error {
+				if refuse.Load() {
+					return nats.ErrMaxPayload
+				}
+				return nil
+			}}
+			peer := bmptest.NewPeer("10.0.0.1", 65001)
+			at := time.Now().Add(-time.Hour)
+			a := open(t, o)
+			say := func(prefix string) {
+				u := bmptest.Update{ASPath: []uint32{65001}, Announce: bmptest.Prefixes(prefix)}
+				at = feed(a.Client(1), new(bmptest.Session).Monitor(peer, bmp.AdjInPre, u.Bytes()).Messages(), at, time.Second)
+				syncArchive(t, a, 1)
+			}
+			flush := func() {
+				if err := a.catalog.flush(bg); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a.Client(1).Begin(SessionRecord{Time: at})
+			at = feed(a.Client(1), new(bmptest.Session).PeerUp(peer).Messages(), at, time.Second)
+			say("10.0.0.0/8")
+			flush()
+			say("192.0.2.0/24")
+			if killed {
+				a.catalog.mu.Lock()
+				clear(a.catalog.clients)
+				a.catalog.mu.Unlock()
+				closeArchive(t, a)
+				a = open(t, o)
+			} else {
+				refuse.Store(true)
+				flush()
+				refuse.Store(false)
+			}
+			say("198.51.100.0/24")
+			flush()
+			for _, again := range []bool{false, true} {
+				if again {
+					closeArchive(t, a)
+					a = open(t, o)
+				}
+				for n, p := range []string{"192.0.2.0/24", "198.51.100.0/24"} {
+					key := bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix(p))
+					changes := 0
+					if _, err := a.History(bg, 1, Want{Keys: []RouteKey{{bgp.IPv4Unicast, key}}}, at.Add(-time.Hour), at, func(c *Change) error {
+						if c.Action == Announced {
+							changes++
+						}
+						return nil
+					}); err != nil || changes != 1 {
+						t.Errorf("opened again %t: prefix %d was announced %d times, %v", again, n, changes, err)
+					}
+				}
+				if s, err := a.ClientStats(bg, 1); err != nil || s.Messages != 5 {
+					t.Errorf("opened again %t: %d messages, %v", again, s.Messages, err)
+				}
+			}
+		})
+	}
+}
+
 // TestIndexIsBounded: indices and checkpoints have a bound, and where a checkpoint went before the messages these are read.
 func TestIndexIsBounded(t *testing.T) {
 	a := open(t, Options{MaxBytes: 1 << 30})
