@@ -697,18 +697,18 @@ func (v *events) part(raw []byte, d *directory, of map[uint64][]int) error {
 	for key := uint64(0); len(s.b) > 0; {
 		key += s.uvarint()
 		wanted := of[key<<16]
-		var who, block uint16
+		var who, block uint64
 		for n := s.uvarint(); n > 0 && !s.bad; n-- {
-			if more := uint16(s.uvarint()); more != 0 {
-				who, block = who+more, 0
+			if more := s.uvarint(); more != 0 {
+				who, block = who+min(more, listHolders+1), 0
 			}
-			block += uint16(s.uvarint())
+			block += min(s.uvarint(), listBlocks+1)
 			hash := s.take(4)
+			if block >= uint64(len(d.blocks)) || who >= uint64(len(d.holders)) {
+				return errCut // whatever is asked for: the numbers after it are wrong, too
+			}
 			if wanted == nil || s.bad {
 				continue
-			}
-			if int(block) >= len(d.blocks) || int(who) >= len(d.holders) {
-				return errCut
 			}
 			for _, k := range wanted {
 				id := routeID{k, d.holders[who]}

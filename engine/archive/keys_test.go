@@ -800,3 +800,26 @@ func TestMalformedRoutesAreNotListed(t *testing.T) {
 		diffHeld(t, "after what is malformed", heldText(found.Routes), heldText(held.Routes))
 	}
 }
+
+// TestAListThatIsWrong: numbers of holders and blocks that no list has are an error, also where they would come round to some
+// that there are.
+func TestAListThatIsWrong(t *testing.T) {
+	d := &directory{blocks: []uint64{7, 8}, holders: []holder{{view: bmp.AdjInPre}}}
+	part := func(holder, block uint64) error {
+		b := binary.AppendUvarint(nil, 5)          // key
+		b = binary.AppendUvarint(b, 1)             // entries
+		b = binary.AppendUvarint(b, holder)        // from 0
+		b = binary.AppendUvarint(b, block)         // from 0
+		b = binary.LittleEndian.AppendUint32(b, 9) // hash
+		v := &events{routes: make(map[routeID][]keyEvent)}
+		return v.part(b, d, map[uint64][]int{5 << 16: {0}})
+	}
+	if err := part(0, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range [][2]uint64{{1, 0}, {0, 2}, {1 << 16, 1}, {0, 1<<16 + 1}, {1<<64 - 1, 0}, {0, 1<<64 - 1}} {
+		if err := part(wrong[0], wrong[1]); err == nil {
+			t.Errorf("holder %d, block %d: no error", wrong[0], wrong[1])
+		}
+	}
+}
