@@ -337,11 +337,16 @@ func (n *naive) replay(until time.Time, observe func(i int, ctx bgp.Context)) (h
 					return fmt.Sprintf("%x %s %v", rec, since.Format(time.RFC3339Nano), stale)
 				}
 				may := []string{text(t.since[id])}
-				// A search goes back to a session that has lasted for longer than the grace, and need not go further.
-				for g, at := range t.renewed[id] {
-					if until.Sub(begins[g]) >= n.grace {
-						may = append(may, text(at))
+				// A search goes back to a session that began before the grace, and need not go further: it knows of what was
+				// announced from then on.
+				for g := 1; g <= gen && until.Sub(begins[g]) >= n.grace; g++ {
+					var first time.Time
+					for s, at := range t.renewed[id] {
+						if s >= g && (first.IsZero() || at.Before(first)) {
+							first = at
+						}
 					}
+					may = append(may, text(first))
 				}
 				held[fmt.Sprint(k)+id] = strings.Join(may, "\n")
 			}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -18,6 +19,7 @@ import (
 	"bmp/proto/bgp"
 	"bmp/proto/bmp"
 	"bmp/proto/bmptest"
+	"bmp/proto/control"
 )
 
 // pastSeed is PAST_SEED, or random; it is in the log of a test that fails.
@@ -162,7 +164,7 @@ func replayNaively(list []said, addPath map[string]bool) map[string]string {
 // heldOf asks for routes and writes them as replayNaively does.
 func (ts *testStation) heldOf(line string) map[string]string {
 	ts.t.Helper()
-	doc, _ := ts.asked(line + " | json").([]any)
+	doc := ts.askedOfPast(line)
 	held := map[string]string{}
 	for _, e := range doc {
 		m := e.(map[string]any)
@@ -173,6 +175,19 @@ func (ts *testStation) heldOf(line string) map[string]string {
 		held[k] = v
 	}
 	return held
+}
+
+// askedOfPast asks for a list, which is empty where nothing had been said of the peer by then.
+func (ts *testStation) askedOfPast(line string) []any {
+	ts.t.Helper()
+	if strings.Contains(line, " peer ") {
+		v, err := ts.console.Do(ts.t.Context(), line, func(control.Line) error { return nil })
+		if e := new(control.Error); err == nil && errors.As(v.Err(), &e) && e.Code == control.CodeNotFound && strings.HasPrefix(e.Text, "No peer ") {
+			return nil
+		}
+	}
+	doc, _ := ts.asked(line + " | json").([]any)
+	return doc
 }
 
 func routeText(m map[string]any) (key, value string) {
@@ -452,7 +467,7 @@ func (c *churn) proveChanges(ts *testStation, line string, before, after map[str
 	}
 	state, end := fresh(before), fresh(after)
 	net := strings.Contains(line, " diff ")
-	doc, _ := ts.asked(line + " | json").([]any)
+	doc := ts.askedOfPast(line)
 	for _, e := range doc {
 		m := e.(map[string]any)
 		k, v := routeText(m)
