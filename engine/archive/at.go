@@ -45,6 +45,9 @@ type Held struct {
 	Down time.Time
 	// DownBefore is the same at the beginning of a History.
 	DownBefore time.Time
+	// Unknown is where the station was killed while the client had a session, if that was at the time, or within a History.
+	// Since the beginning of it the client counts as down.
+	Unknown []Unknown
 	// Begin is the arrival of the oldest message from which this is known; zero: there is none up to the time.
 	Begin time.Time
 	// Incomplete says that the messages do not go back to a session's beginning, nor is there a checkpoint: what was not
@@ -54,6 +57,10 @@ type Held struct {
 	SetBack bool
 	Walked
 }
+
+// Unknown is a time of which nothing is known of a client: from its last message that was kept before the station was killed
+// until it was started again.
+type Unknown struct{ From, To time.Time }
 
 // HeldPeer is a peer as its last Peer Up, or the first message that spoke of it, described it.
 type HeldPeer struct {
@@ -225,6 +232,15 @@ func (r *replayer) result(w Walked) Held {
 	}
 	if r.down != 0 {
 		h.Down = time.Unix(0, r.down)
+	}
+	from := r.at
+	if r.history != nil {
+		from = r.history.from
+	}
+	for _, u := range r.unknown {
+		if u.To.UnixNano() > from {
+			h.Unknown = append(h.Unknown, u)
+		}
 	}
 	for k, p := range r.peers {
 		h.Peers = append(h.Peers, p.described(k))

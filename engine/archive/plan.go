@@ -31,8 +31,12 @@ type plan struct {
 	cuts     map[routeName]uint64
 	sessions int   // how many begin in it
 	nextRun  int64 // when the station was started anew, after the run that plan ends with; 0: not before the time asked for
-	gaps     []Gap
-	corrupt  []Corrupt // of the lists
+	// lasts says of runs of the station that are over when the client's last record in them came, and after when the run after the
+	// one that plan ends with began: a session that has no end was cut off between them.
+	lasts   map[int64]int64
+	after   int64
+	gaps    []Gap
+	corrupt []Corrupt // of the lists
 }
 
 // maxPlanGaps bounds the gaps that an answer names.
@@ -92,9 +96,19 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 			if nextRun == 0 {
 				nextRun = a.run
 			}
-			if nextRun != i.run && nextRun <= t {
-				p.nextRun = nextRun
+			if nextRun != i.run {
+				p.after = nextRun
+				if nextRun <= t {
+					p.nextRun = nextRun
+				}
 			}
+		}
+		if nextRun != i.run {
+			if p.lasts == nil {
+				p.lasts = make(map[int64]int64)
+			}
+			p.lasts[i.run] = i.last
+			nextRun = i.run
 		}
 		p.setBack = p.setBack || i.last > t && i.seq != p.cut
 		if i.first <= base || run != 0 {
@@ -273,6 +287,9 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 				want.further = 2*want.further + 1
 			}
 			return a.replay(ctx, client, want, at, hist)
+		}
+		if err == nil && p.after != 0 && r.run != 0 {
+			r.cutOff(p.after)
 		}
 		if err == nil && p.nextRun != 0 && r.run != 0 {
 			r.anew(p.nextRun)

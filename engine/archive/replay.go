@@ -25,6 +25,7 @@ type replayer struct {
 	after     map[int64]int64 // the beginning of the session after that of one
 	graces    []int64         // when stale routes are over their time, in order
 	down      int64           // 0: a session runs
+	unknown   []Unknown       // where the station was killed
 	now       int64
 	block     uint64 // of the record being applied
 	ordinal   uint64
@@ -204,7 +205,9 @@ func (r *replayer) apply(rec *record, i *info) error {
 	r.block = i.seq
 	if i.run != r.run {
 		if r.run != 0 {
-			r.anew(min(max(r.now, i.run), rec.arrival))
+			began := min(max(r.now, i.run), rec.arrival)
+			r.cutOff(began)
+			r.anew(began)
 		}
 		r.whole = r.whole || r.run != 0
 		r.run = i.run
@@ -428,6 +431,21 @@ func (r *replayer) endSession() {
 			}
 		})
 	})
+}
+
+// cutOff ends a session that has no end though the station was started anew at a time: it was killed. Of what the client said
+// after its last record that is kept, nothing is known.
+func (r *replayer) cutOff(began int64) {
+	last, over := r.plan.lasts[r.run]
+	last = max(last, r.now)
+	if !over || r.down != 0 || last > r.at || last > began {
+		return
+	}
+	r.advance(last)
+	r.now, r.stamp = last, 0
+	r.endSession()
+	r.down = last
+	r.unknown = append(r.unknown, Unknown{time.Unix(0, last), time.Unix(0, began)})
 }
 
 // anew forgets everything: the station was started anew.

@@ -394,6 +394,9 @@ func (n *pastNotes) take(c *call, pc *pastClient, h *archive.Held) {
 	if h.SetBack {
 		n.add("%s: the clock was set back, this is the last time it was then", name)
 	}
+	for _, u := range h.Unknown {
+		n.add("the station was killed, nothing is known of %s from %s to %s", name, c.clock(u.From), c.clock(u.To))
+	}
 	for i := range h.Gaps {
 		if i == 2 {
 			n.add("%s: %d more gaps", name, len(h.Gaps)-i)
@@ -403,6 +406,13 @@ func (n *pastNotes) take(c *call, pc *pastClient, h *archive.Held) {
 	}
 	if k := uint64(len(h.Corrupt)) + h.More; k > 0 {
 		n.add("%d blocks cannot be read, the first is %v", k, h.Corrupt[0])
+	}
+}
+
+// downOf is down for what the archive says. Where the client counts as down because the station was, that is noted already.
+func (n *pastNotes) downOf(c *call, pc *pastClient, h *archive.Held, since, at time.Time) {
+	if !slices.ContainsFunc(h.Unknown, func(u archive.Unknown) bool { return u.From.Equal(since) && at.Before(u.To) }) {
+		n.down(c, pc, since, at)
 	}
 }
 

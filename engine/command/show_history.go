@@ -111,10 +111,10 @@ func (c *call) changesOf(ctx context.Context, q *pastQuery, pc *pastClient, n in
 	}
 	q.notes.take(c, pc, &h)
 	if !h.DownBefore.IsZero() {
-		q.notes.down(c, pc, h.DownBefore, from)
+		q.notes.downOf(c, pc, &h, h.DownBefore, from)
 	}
 	if !h.Down.IsZero() && !h.Down.Equal(h.DownBefore) {
-		q.notes.down(c, pc, h.Down, to)
+		q.notes.downOf(c, pc, &h, h.Down, to)
 	}
 	return nil
 }

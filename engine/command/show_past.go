@@ -83,7 +83,7 @@ func (c *call) routesAt(ctx context.Context, q *pastQuery, at time.Time) (rows [
 		case h.Begin.IsZero():
 			q.notes.unseen = append(q.notes.unseen, c.note(pc.id).text)
 		case !h.Down.IsZero():
-			q.notes.down(c, pc, h.Down, at)
+			q.notes.downOf(c, pc, &h, h.Down, at)
 			if at.Sub(h.Down) >= c.station.Retention() {
 				h.Routes = nil // what a client that is down leaves is not kept for longer
 			}
