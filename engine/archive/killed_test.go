@@ -101,3 +101,49 @@ func TestAStationThatRunsOnIsNotKilled(t *testing.T) {
 		t.Errorf("%+v, %v", h, err)
 	}
 }
+
+// TestSessionsOfAKilledStationAreCounted: the session's end would have said how much it was, and how long.
+func TestSessionsOfAKilledStationAreCounted(t *testing.T) {
+	for name, every := range map[string]bool{"in one block": false, "in blocks of their own": true} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			began := time.Now().Add(-time.Hour).Truncate(time.Second)
+			a := open(t, Options{Dir: dir})
+			p := a.Client(1)
+			p.Begin(SessionRecord{Session: 1, Time: began, Start: began})
+			at := feed(p, someSession().Messages(), began, time.Second)
+			p.End(SessionRecord{Session: 1, Time: at, Reason: "remote closed", Messages: 12, Bytes: 7})
+			p.Begin(SessionRecord{Session: 2, Time: at, Start: at})
+			var bytes uint64
+			messages := someSession().Messages()
+			last := at
+			for n, m := range messages {
+				last = at.Add(time.Duration(n) * time.Minute)
+				p.Append(&Entry{Time: last, Session: 2, Raw: m, Context: bgp.Context{AS4: true}})
+				bytes += uint64(len(m))
+				if every {
+					syncArchive(t, a, 1)
+				}
+			}
+			closeArchive(t, a)
+			a = open(t, Options{Dir: dir})
+			check := func(what string, n int) {
+				t.Helper()
+				s, err := a.Sessions(bg, 1)
+				if err != nil || len(s) != n {
+					t.Fatalf("%s: %+v, %v", what, s, err)
+				}
+				if k := s[1]; k.Reason != "station killed" || !k.LastRecord.Equal(last) || k.Messages != uint64(len(messages)) || k.Bytes != bytes {
+					t.Errorf("%s: %+v", what, k)
+				}
+				if s[0].Messages != 12 || s[0].Bytes != 7 {
+					t.Errorf("%s: %+v", what, s[0])
+				}
+			}
+			check("before the client comes back", 2)
+			a.Client(1).Begin(SessionRecord{Session: 1, Time: last.Add(time.Minute)})
+			syncArchive(t, a, 1)
+			check("after", 3)
+		})
+	}
+}

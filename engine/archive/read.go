@@ -326,33 +326,67 @@ func (a *Archive) endWalk(ctx context.Context, st jetstream.Stream, cons jetstre
 
 // Session is a session of a client as the archive knows it.
 type Session struct {
-	SessionRecord           // of its beginning, with Reason, Messages and Bytes of its end
-	End           time.Time // zero: it goes on, or the station was killed before it ended
-	LastRecord    time.Time // arrival of the newest record of it
+	// SessionRecord is that of its beginning, with Reason, Messages and Bytes of its end; where the station was killed before that,
+	// those that are archived.
+	SessionRecord
+	End        time.Time // zero: it goes on, or the station was killed before it ended
+	LastRecord time.Time // arrival of the newest record of it
 }
 
 // Sessions lists the sessions of a client that began in the archive or ended in it, oldest first. A session without an end
-// is followed by one if its station was killed: then its reason is "station killed".
+// is followed by one if its station was killed: then its reason is "station killed", and it ends for all that is known with its
+// last record.
 func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error) {
-	infos, err := a.catalog.blocks(ctx, client, func(i *info) bool { return i.state() })
+	// A session without an end is the last of its run: what came after the block in which it began is known by the headers.
+	type rest struct {
+		last     int64
+		messages uint64
+		bytes    uint64
+		open     bool // no session is known to have begun in a later block
+	}
+	runs := make(map[int64]*rest)
+	infos, err := a.catalog.blocks(ctx, client, func(i *info) bool {
+		t := runs[i.run]
+		if t == nil {
+			t = &rest{last: i.last, open: true}
+			runs[i.run] = t
+		}
+		if t.open = t.open && i.flags&flagSession == 0; t.open {
+			t.messages += uint64(i.count)
+			t.bytes += uint64(i.raw)
+		}
+		return i.state()
+	})
 	if err != nil {
 		return nil, err
 	}
 	var out []Session
-	_, err = a.fetch(ctx, client, infos, func(r *record, _ *info) error {
+	var run int64 // of the newest session
+	killed := func() {
+		s, t := &out[len(out)-1], runs[run]
+		s.Reason, s.LastRecord = "station killed", time.Unix(0, t.last)
+		s.Messages, s.Bytes = s.Messages+t.messages, s.Bytes+t.bytes
+	}
+	began := uint64(0) // the block in which it began
+	_, err = a.fetch(ctx, client, infos, func(r *record, i *info) error {
+		n := len(out)
 		if r.kind == MessageRecord {
+			if n > 0 && i.seq == began && out[n-1].End.IsZero() {
+				out[n-1].Messages++
+				out[n-1].Bytes += uint64(len(r.raw))
+			}
 			return nil
 		}
 		var s SessionRecord
 		if json.Unmarshal(r.raw, &s) != nil {
 			return nil
 		}
-		n := len(out)
 		if r.kind == SessionStart {
 			if n > 0 && out[n-1].End.IsZero() {
-				out[n-1].Reason = "station killed"
+				killed()
 			}
 			out = append(out, Session{SessionRecord: s, LastRecord: s.Time})
+			run, began = i.run, i.seq
 			return nil
 		}
 		if n == 0 || !out[n-1].End.IsZero() {
@@ -367,12 +401,11 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 		return nil
 	})
 	if n := len(out); n > 0 && out[n-1].End.IsZero() {
-		last, err2 := a.catalog.newest(ctx, client)
-		if err2 == nil && last != nil {
-			out[n-1].LastRecord = time.Unix(0, last.last)
-			if last.run != a.run {
-				out[n-1].Reason = "station killed"
-			}
+		if run != a.run {
+			killed()
+		} else {
+			s := &out[n-1]
+			s.LastRecord, s.Messages, s.Bytes = time.Unix(0, runs[run].last), 0, 0
 		}
 	}
 	return out, err

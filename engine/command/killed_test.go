@@ -14,8 +14,8 @@ import (
 )
 
 // killedStation leaves in a state folder what a station did that was killed: a session from a time on, without its end, with a
-// Peer Up and a route a second after each other.
-func killedStation(t *testing.T, dir string, began time.Time) (last time.Time) {
+// Peer Up and a route a step after each other.
+func killedStation(t *testing.T, dir string, began time.Time, step time.Duration) (last time.Time) {
 	t.Helper()
 	a, err := archive.Open(t.Context(), archive.Options{Station: "station", Dir: filepath.Join(dir, "archive")})
 	if err != nil {
@@ -26,7 +26,7 @@ func killedStation(t *testing.T, dir string, began time.Time) (last time.Time) {
 	p := a.Client(1)
 	p.Begin(archive.SessionRecord{Session: 1, Time: began, Start: began, Name: "edge1"})
 	for n, raw := range [][]byte{new(bmptest.Session).PeerUp(peer).Bytes(), new(bmptest.Session).Monitor(peer, bmp.AdjInPre, u.Bytes()).Bytes()} {
-		last = began.Add(time.Duration(n+1) * time.Second)
+		last = began.Add(time.Duration(n+1) * step)
 		p.Append(&archive.Entry{Time: last, Session: 1, Raw: raw, Context: bgp.Context{AS4: true}})
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -40,7 +40,7 @@ func killedStation(t *testing.T, dir string, began time.Time) (last time.Time) {
 // TestAKilledStationIsMentioned: what was held while it was dead is stale, and answers say that nothing is known.
 func TestAKilledStationIsMentioned(t *testing.T) {
 	dir := t.TempDir()
-	last := killedStation(t, dir, time.Now().Add(-time.Hour).Truncate(time.Second))
+	last := killedStation(t, dir, time.Now().Add(-time.Hour).Truncate(time.Second), time.Second)
 	ts := startStation(t, withArchive(dir))
 	stamp := func(d time.Duration) string { return last.Add(d).UTC().Format("2006-01-02T15:04:05Z") }
 	note := fmt.Sprintf("the station was killed, nothing is known of edge1 from %s to", last.UTC().Format("15:04:05.000"))
@@ -64,4 +64,27 @@ func TestAKilledStationIsMentioned(t *testing.T) {
 	if list, _ := ts.asked("show bgp all stale at " + stamp(-time.Second) + " | json").([]any); len(list) != 0 {
 		t.Errorf("stale before: %v\n%s", list, text)
 	}
+}
+
+// TestSessionsOfAKilledStationHaveAnEnd: as long as their messages came, and as much as is archived of them.
+func TestSessionsOfAKilledStationHaveAnEnd(t *testing.T) {
+	dir := t.TempDir()
+	t.Run("before", func(t *testing.T) {
+		ts := startStation(t, withArchive(dir))
+		ts.router("edge1").play(ts.Station, "initiation edge1 a router\nclose")
+	})
+	began := time.Now().Truncate(time.Millisecond)
+	last := killedStation(t, dir, began, 100*time.Millisecond)
+	ts := startStation(t, withArchive(dir))
+	list, _ := at(t, ts.asked("show client edge1 | json"), "sessions").([]any)
+	if len(list) != 2 {
+		t.Fatal(list)
+	}
+	s, _ := list[1].(map[string]any)
+	end, err := time.Parse(time.RFC3339Nano, fmt.Sprint(s["end"]))
+	if bytes, _ := s["bytes"].(float64); err != nil || !end.Equal(last) || s["messages"] != 2.0 || bytes < 100 || s["reason"] != "station killed" {
+		t.Errorf("%v, want the end %v", s, last)
+	}
+	text, _ := ts.typed("show client edge1")
+	hasLines(t, text, "2 messages B station killed")
 }
