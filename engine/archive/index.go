@@ -731,12 +731,6 @@ func (c *catalog) blocks(ctx context.Context, client uint32, f func(*info) bool)
 	return out, err
 }
 
-// newest is the newest block of a client; nil if there is none.
-func (c *catalog) newest(ctx context.Context, client uint32) (last *info, err error) {
-	err = c.back(ctx, client, nil, func(i *info) bool { last = i; return false })
-	return last, err
-}
-
 // between is the first and the last block of a client with something of a time; first is 0 if there is none. What was
 // appended but is not stored is not among them.
 func (c *catalog) between(ctx context.Context, client uint32, from, to int64) (first, last uint64, err error) {
