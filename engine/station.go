@@ -89,7 +89,7 @@ func New(o Options) (*Station, error) {
 	s.feeds.Limit = allFeedBytes
 	s.relays = newRelays(s, o.relays)
 	s.env = client.Env{Store: s.store, Bus: s.bus, Budget: &s.budget, Timing: o.Timing, MaxMessage: o.MaxMessage, Begun: s.relays.begun}
-	s.env.Renamed = s.named.renamed
+	s.env.Renamed, s.env.StaleFor = s.named.renamed, s.Retention
 	if err := s.joinCluster(o); err != nil {
 		return nil, errors.Join(err, s.store.Close(), state.Close())
 	}
@@ -278,7 +278,12 @@ func (s *Station) StateDir() string { return s.options.StateDir }
 func (s *Station) Retention() time.Duration { return time.Duration(s.retention.Load()) }
 
 // SetRetention changes it, for clients that are down already, too.
-func (s *Station) SetRetention(d time.Duration) { s.retention.Store(int64(d)) }
+func (s *Station) SetRetention(d time.Duration) {
+	s.retention.Store(int64(d))
+	for _, c := range s.Clients() { // one that goes down from here on takes the new one by itself
+		c.ArchiveStaleFor()
+	}
+}
 
 // monitor sends the console lines to a console that wants them.
 func (s *Station) monitor(ctx context.Context, e *control.Emit) {

@@ -85,6 +85,11 @@ type SessionRecord struct {
 	Reason   string         `json:"reason,omitempty"`   // why it ended
 	Messages uint64         `json:"messages,omitempty"` // of the session, at its end
 	Bytes    uint64         `json:"bytes,omitempty"`
+	// StaleFor is for how long what the client said is kept once it is down, as it was set then; 0: it is not known, as in the
+	// records of earlier versions.
+	StaleFor time.Duration `json:"stale_for,omitempty"`
+	// Over says of an end that the session was over before: StaleFor was set anew while the client was down.
+	Over bool `json:"over,omitempty"`
 }
 
 // Begin keeps that a session began. It comes before the session's messages.
@@ -134,6 +139,12 @@ func (s *SessionRecord) appendJSON(b []byte) []byte {
 	}
 	if s.Bytes != 0 {
 		number(`,"bytes":`, s.Bytes)
+	}
+	if s.StaleFor > 0 {
+		number(`,"stale_for":`, uint64(s.StaleFor))
+	}
+	if s.Over {
+		b = append(b, `,"over":true`...)
 	}
 	return append(b, '}')
 }

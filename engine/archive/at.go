@@ -87,6 +87,8 @@ type Want struct {
 	Keep func(peer PeerKey, f bgp.Family, record []byte) bool
 	// MaxRoutes bounds how many are held meanwhile, beyond which ErrTooMany is returned; 0 is no bound.
 	MaxRoutes int
+	// StaleFor is for how long what a client said is kept once it is down, where its sessions' records do not say; 0: for ever.
+	StaleFor time.Duration
 
 	// Progress, if not nil, is called now and then with the blocks read and how many there are to be read.
 	Progress func(done, all uint64)
@@ -106,7 +108,7 @@ var ErrTooMany = errors.New("archive: too many routes")
 //
 // A peer's tables are emptied by its Peer Down, and by a Peer Up of another session of it; routes of an earlier BMP session
 // are stale until announced again, and gone with their table's End-of-RIB, Options.Grace after the next session began, or the
-// end of a session that announced others to their table. A table that turns out to be coded otherwise begins anew with what
+// end of a session that announced others to their table; and all are gone when the client was down for as long as was set then. A table that turns out to be coded otherwise begins anew with what
 // the session said of it since the peer came up. A station that was started anew holds nothing.
 func (a *Archive) At(ctx context.Context, client uint32, want Want, at time.Time) (h Held, err error) {
 	r, w, err := a.replay(ctx, client, want, at, nil)
@@ -142,11 +144,12 @@ const (
 	EndOfRIB                  // End-of-RIB without it, after the client came back
 	NotRenewed                // nor was it announced again within the grace
 	StationAnew               // the station was started anew, and held nothing
+	DownForLong               // the client was down for as long as its routes are kept
 )
 
 // String is a few words; empty for Said.
 func (c Cause) String() string {
-	return [...]string{"", "peer down", "peer up anew", "not in the new dump", "not announced again", "station restarted"}[c]
+	return [...]string{"", "peer down", "peer up anew", "not in the new dump", "not announced again", "station restarted", "stale"}[c]
 }
 
 // Change is one change of a route.

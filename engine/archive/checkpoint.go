@@ -57,6 +57,8 @@ type table struct {
 	AS                 uint32
 	BGPID              [4]byte
 	Name, Text         string
+	StaleFor           int64 // missing in those of an earlier version, as is StaleEnd
+	StaleEnd           int64
 }
 
 type savedTable struct {
@@ -139,7 +141,7 @@ func (a *Archive) Checkpoint(ctx context.Context, client uint32, at time.Time, p
 
 // savePeer stores the tables of a peer.
 func (a *Archive) savePeer(client uint32, r *replayer, k PeerKey, at int64) error {
-	parts := []*table{{At: at, Run: r.run, Gen: r.gen, Down: r.down, Peer: k, First: true, After: r.after}}
+	parts := []*table{{At: at, Run: r.run, Gen: r.gen, Down: r.down, Peer: k, First: true, After: r.after, StaleFor: r.staleFor, StaleEnd: r.staleEnd}}
 	if p := r.peers[k]; p != nil {
 		t := parts[0]
 		t.State, t.Session, t.UpGen = p.state, p.session, p.upGen
@@ -168,7 +170,7 @@ func (a *Archive) savePeer(client uint32, r *replayer, k PeerKey, at int64) erro
 				s.Stamps = append(s.Stamps, rr.stamp)
 				if len(s.Keys) == partRoutes {
 					full()
-					parts = append(parts, &table{At: at, Run: r.run, Gen: r.gen, Down: r.down, Peer: k})
+					parts = append(parts, &table{At: at, Run: r.run, Gen: r.gen, Down: r.down, Peer: k, StaleFor: r.staleFor, StaleEnd: r.staleEnd})
 				}
 			}
 			full()
@@ -270,7 +272,14 @@ func (a *Archive) readPart(ctx context.Context, p *tablePart) (*table, error) {
 // seed begins a replay with a part of a checkpoint.
 func (r *replayer) seed(s *table) {
 	if s.Gen >= r.gen {
-		r.run, r.gen, r.down = s.Run, s.Gen, s.Down
+		r.run, r.gen, r.down, r.staleEnd = s.Run, s.Gen, s.Down, s.StaleEnd
+		if s.StaleFor > 0 {
+			r.staleFor = s.StaleFor
+		}
+		if r.down != 0 && s.StaleFor == 0 {
+			r.now = r.down
+			r.goDown()
+		}
 	}
 	p := r.peers[s.Peer]
 	if p == nil {

@@ -232,7 +232,7 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 	overrides := make(map[formKey]override)
 	for pass := range maxPasses + 1 {
 		r := &replayer{
-			a: a, want: &want, at: at.UnixNano(), grace: int64(a.o.Grace), peers: make(map[PeerKey]*replayPeer), after: make(map[int64]int64), overrides: overrides, gone: make(map[PeerKey]HeldPeer),
+			a: a, want: &want, at: at.UnixNano(), grace: int64(a.o.Grace), staleFor: int64(want.StaleFor), peers: make(map[PeerKey]*replayPeer), after: make(map[int64]int64), overrides: overrides, gone: make(map[PeerKey]HeldPeer),
 			plan: &p, whole: p.whole, settled: pass >= maxPasses-1,
 		}
 		if p.pruned {

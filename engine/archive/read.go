@@ -381,6 +381,9 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 		if json.Unmarshal(r.raw, &s) != nil {
 			return nil
 		}
+		if s.Over {
+			return nil
+		}
 		if r.kind == SessionStart {
 			if n > 0 && out[n-1].End.IsZero() {
 				killed()

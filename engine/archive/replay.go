@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -26,6 +27,8 @@ type replayer struct {
 	graces    []int64         // when stale routes are over their time, in order
 	down      int64           // 0: a session runs
 	unknown   []Unknown       // where the station was killed
+	staleFor  int64           // how long what the client said is kept once it is down; 0: for ever
+	staleEnd  int64           // when that is over; 0: it is not to be
 	now       int64
 	block     uint64 // of the record being applied
 	ordinal   uint64
@@ -217,8 +220,9 @@ func (r *replayer) apply(rec *record, i *info) error {
 	r.stamp = 0
 	switch rec.kind {
 	case SessionStart:
+		r.keptFor(rec)
 		r.after[r.gen] = rec.arrival
-		r.gen, r.down = rec.arrival, 0
+		r.gen, r.down, r.staleEnd = rec.arrival, 0, 0
 		r.addGrace(rec.arrival)
 		for _, p := range r.peers {
 			if !p.seededAt(r.now) {
@@ -227,8 +231,11 @@ func (r *replayer) apply(rec *record, i *info) error {
 		}
 		return nil
 	case SessionEnd:
-		r.endSession()
-		r.down = rec.arrival
+		if over := r.keptFor(rec); !over {
+			r.endSession()
+			r.down = rec.arrival
+		}
+		r.goDown()
 		return nil
 	}
 	head := perPeer(rec.raw)
@@ -377,8 +384,54 @@ func (r *replayer) advance(t int64) {
 	r.expire(t)
 }
 
+// keptFor notes what a session's record says of how long the client's routes are kept once it is down.
+func (r *replayer) keptFor(rec *record) (over bool) {
+	var s struct {
+		StaleFor int64 `json:"stale_for"`
+		Over     bool  `json:"over"`
+	}
+	if json.Unmarshal(rec.raw, &s) != nil {
+		return false
+	}
+	if s.StaleFor > 0 {
+		r.staleFor = s.StaleFor
+	}
+	return s.Over
+}
+
+// goDown sets when what a client that is down left is over its time, not before now.
+func (r *replayer) goDown() {
+	if r.staleEnd = 0; r.down != 0 && r.staleFor > 0 && r.staleFor < 1<<62 {
+		r.staleEnd = max(r.down+r.staleFor, r.now)
+	}
+}
+
+// abandon drops all that is held, as the station does when a client has been down for long enough. Nothing is left of its peers.
+func (r *replayer) abandon(at int64) {
+	r.staleEnd = 0
+	now := r.now
+	r.now, r.stamp = at, 0
+	r.eachPeer(func(pk PeerKey, p *replayPeer) {
+		if !p.seededAt(at) {
+			r.empty(pk, p, DownForLong)
+			r.gone[pk] = p.described(pk)
+			delete(r.peers, pk)
+		}
+	})
+	r.recent = [len(r.recent)]nearPeer{}
+	r.now = now
+}
+
 // expire drops the stale routes that are over their time by then, at the time at which they were.
 func (r *replayer) expire(t int64) {
+	if at := r.staleEnd; at != 0 && at <= t {
+		r.expireGraces(at)
+		r.abandon(at)
+	}
+	r.expireGraces(t)
+}
+
+func (r *replayer) expireGraces(t int64) {
 	for len(r.graces) > 0 && r.graces[0] <= t {
 		at := r.graces[0]
 		r.graces = r.graces[1:]
@@ -445,6 +498,7 @@ func (r *replayer) cutOff(began int64) {
 	r.now, r.stamp = last, 0
 	r.endSession()
 	r.down = last
+	r.goDown()
 	r.unknown = append(r.unknown, Unknown{time.Unix(0, last), time.Unix(0, began)})
 }
 
@@ -457,6 +511,7 @@ func (r *replayer) anew(t int64) {
 		r.gone[pk] = p.described(pk)
 	})
 	clear(r.peers)
+	r.staleEnd = 0
 	r.recent = [len(r.recent)]nearPeer{}
 	if r.down == 0 {
 		r.down = r.now

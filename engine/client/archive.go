@@ -20,8 +20,29 @@ func (s *Session) beginArchive() {
 func (s *Session) archiveRecord(at time.Time) archive.SessionRecord {
 	return archive.SessionRecord{
 		Session: s.number, Time: at, Start: s.start, Address: s.endpoint.Remote, Listener: s.endpoint.Listener,
-		Netns: s.endpoint.Netns, VRF: s.endpoint.VRF, Name: s.client.identity.SysName,
+		Netns: s.endpoint.Netns, VRF: s.endpoint.VRF, Name: s.client.identity.SysName, StaleFor: s.env.staleFor(),
 	}
+}
+
+// staleFor is for how long routes of a client that is down are kept; 0: nobody says.
+func (e *Env) staleFor() time.Duration {
+	if e.StaleFor == nil {
+		return 0
+	}
+	return e.StaleFor()
+}
+
+// ArchiveStaleFor keeps in the archive that Env.StaleFor is another one from now on, if the client is down and left something that
+// this decides about.
+func (c *Client) ArchiveStaleFor() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.env.Archive == nil || c.session != nil || c.gone || len(c.byID) == 0 {
+		return
+	}
+	c.env.Archive.Client(c.id).End(archive.SessionRecord{
+		Session: c.sessions.Load(), Time: time.Now(), Address: c.endpoint.Remote, StaleFor: c.env.staleFor(), Over: true,
+	})
 }
 
 func (s *Session) endArchive(at time.Time, reason string) {

@@ -23,6 +23,8 @@ type Env struct {
 	MaxMessage int // longest BMP message; 0: bmp.DefaultMaxMessage
 	Gate       Gate
 
+	// StaleFor, if not nil, is for how long routes of a client that is down are kept, as it is set now.
+	StaleFor func() time.Duration
 	// Begun, if not nil, is told that a session has begun, before its first message is applied and with the client locked:
 	// it may ask Client.ID and Glance alone. It returns feeds that have the session from its first byte on.
 	Begun func(*Client) []*Feed
@@ -216,6 +218,9 @@ func (c *Client) Begin(s *Session, now time.Time) bool {
 	defer c.mu.Unlock()
 	if c.session != nil || c.gone {
 		return false
+	}
+	if keep := c.env.staleFor(); keep > 0 && now.Sub(c.stirred) >= keep {
+		c.dropPeers() // as Expired would have, which is not called all the time; the archive tells it by the time alone
 	}
 	c.session = s
 	c.sessions.Add(1)

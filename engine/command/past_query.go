@@ -172,7 +172,7 @@ const maxPastRoutes = 3_000_000
 // want is the question as the archive takes it. What depends on the peer, and for a longest match the filters, is left to
 // wanted.
 func (q *pastQuery) want(c *call, pc *pastClient, done int) (archive.Want, error) {
-	w := archive.Want{Peers: pc.peers, MaxRoutes: maxPastRoutes}
+	w := archive.Want{Peers: pc.peers, MaxRoutes: maxPastRoutes, StaleFor: c.station.Retention()}
 	name := c.note(pc.id).text
 	if len(q.clients) > 1 {
 		name += fmt.Sprintf(" (client %d of %d)", done+1, len(q.clients))

@@ -59,7 +59,7 @@ func (c *call) routesAt(ctx context.Context, q *pastQuery, at time.Time) (rows [
 	}
 	for n, pc := range q.clients {
 		if vouched[pc.id] {
-			if down, _ := pc.live.Turned(); c.down(pc.id) {
+			if down := pc.live.DownSince(); !down.IsZero() {
 				q.notes.down(c, pc, down, at)
 			}
 			continue
@@ -84,9 +84,6 @@ func (c *call) routesAt(ctx context.Context, q *pastQuery, at time.Time) (rows [
 			q.notes.unseen = append(q.notes.unseen, c.note(pc.id).text)
 		case !h.Down.IsZero():
 			q.notes.downOf(c, pc, &h, h.Down, at)
-			if at.Sub(h.Down) >= c.station.Retention() {
-				h.Routes = nil // what a client that is down leaves is not kept for longer
-			}
 		}
 		labels := pc.pastLabels(h.Peers)
 		for i := range h.Routes {
