@@ -215,8 +215,8 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 	if err != nil {
 		return nil, Walked{}, err
 	}
-	// Find out how everything is coded, and whether what is left out decides about something, before anything is told.
-	quiet := p.recoded || p.sessions > 1
+	// One session of which everything is read leaves nothing to find out before it is told.
+	final := !p.recoded && !p.pruned && p.sessions <= 1
 	var saved []*table
 	for _, part := range p.parts {
 		t, err := a.readPart(ctx, part)
@@ -255,7 +255,7 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 		}
 		if hist != nil {
 			c := *hist
-			c.quiet = quiet
+			c.final = final
 			r.history = &c
 		}
 		for _, t := range saved {
@@ -282,7 +282,7 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 			want.noCheckpoint = true
 			return a.replay(ctx, client, want, at, hist)
 		}
-		if err == nil && !r.told() && (r.undecided || r.unclear && (p.pruned || !p.all && !p.whole)) {
+		if err == nil && !r.final() && (r.undecided || r.unclear && (p.pruned || !p.all && !p.whole)) {
 			if want.noPrune = true; !p.pruned {
 				want.further = 2*want.further + 1
 			}
@@ -300,9 +300,11 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 		switch {
 		case err == nil && r.again:
 			continue
-		case err == nil && hist != nil && quiet:
-			quiet = false
+		case err == nil && hist != nil && r.history.quiet:
+			final = true
 			continue
+		case err == nil && hist != nil:
+			err = r.history.tell()
 		}
 		return r, w, err
 	}

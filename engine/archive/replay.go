@@ -132,7 +132,15 @@ type history struct {
 	down  int64 // of the replayer, at from
 	quiet bool
 	err   error
+
+	// What a pass finds may be that everything is to be read again, otherwise. So the changes are held back until it is over;
+	// where they are too many, the rest of it is quiet, and another pass, which is final, tells them as they come.
+	back  []Change
+	final bool
 }
+
+// maxBack bounds the changes that are held back, a few hundred bytes each.
+const maxBack = 8192
 
 func (r *replayer) change(t int64, cause Cause, action Action, p PeerKey, k tableKey, id string, rr replayRoute, before string) {
 	h := r.history
@@ -143,7 +151,24 @@ func (r *replayer) change(t int64, cause Cause, action Action, p PeerKey, k tabl
 	if action == Changed {
 		c.Before = []byte(before)
 	}
-	h.err = h.f(&c)
+	switch {
+	case h.final:
+		h.err = h.f(&c)
+	case len(h.back) == maxBack:
+		h.back, h.quiet = nil, true
+	default:
+		h.back = append(h.back, c)
+	}
+}
+
+// tell tells what was held back.
+func (h *history) tell() error {
+	for i := range h.back {
+		if err := h.f(&h.back[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *replayer) route(p PeerKey, k tableKey, id string, rr replayRoute) Route {
@@ -535,6 +560,9 @@ func (r *replayer) clear(pk PeerKey, k tableKey, t *replayTable, cause Cause) {
 // told says that changes are told, so that things are done in an order.
 func (r *replayer) told() bool { return r.history != nil && !r.history.quiet }
 
+// final says that nothing can be read again, as it was told.
+func (r *replayer) final() bool { return r.history != nil && r.history.final }
+
 func (r *replayer) eachPeer(f func(PeerKey, *replayPeer)) {
 	if !r.told() {
 		for pk, p := range r.peers {
@@ -679,7 +707,7 @@ func (r *replayer) turn(pk PeerKey, p *replayPeer, k tableKey, t *replayTable, t
 	switch {
 	case t.read == 0:
 		r.clear(pk, k, t, NotRenewed)
-	case r.settled || len(r.overrides) > 1000 || r.told():
+	case r.settled || len(r.overrides) > 1000 || r.final():
 		// A router that changes it all the time: what was read stays.
 	case t.seeded:
 		return errUnseed

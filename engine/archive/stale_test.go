@@ -220,3 +220,64 @@ func TestACheckpointThatIsTooOld(t *testing.T) {
 		t.Errorf("%v, %+v, want it since %v", err, h.Routes, again)
 	}
 }
+
+// TestAHistoryThatBeginsAgain: what is left out of the search for a prefix may decide about how a message reads; then all is
+// read, before anything was told.
+func TestAHistoryThatBeginsAgain(t *testing.T) {
+	s := newStory(t)
+	s.begin()
+	s.up(s.withAddPath())
+	for range 3 {
+		s.announce("10.2.2.0/24")
+	}
+	from := s.at
+	// The first field reads without path IDs alone, the second with them, too.
+	u := bmptest.Update{ASPath: []uint32{65000}, Withdraw: bmptest.Prefixes("10.2.2.0/24"), Announce: bmptest.Prefixes("10.3.3.0/24", "10.1.1.0/24")}
+	s.add(MessageRecord, new(bmptest.Session).Monitor(s.peer, bmp.AdjInPre, u.Bytes()).Bytes())
+	s.holds("at the end", s.at, "10.1.1.0/24", "10.3.3.0/24")
+	for _, p := range []string{"10.1.1.0/24", "10.3.3.0/24"} {
+		key := bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix(p))
+		var changes []Change
+		_, err := s.a.History(bg, 1, Want{Keys: []RouteKey{{bgp.IPv4Unicast, key}}}, from, s.at, func(c *Change) error {
+			changes = append(changes, *c)
+			return nil
+		})
+		if err != nil || len(changes) != 1 || changes[0].Action != Announced || changes[0].PathID != 0 {
+			t.Errorf("%s: %v, %+v", p, err, changes)
+		}
+	}
+}
+
+// TestALongHistory: more changes than are held back come in order, and once.
+func TestALongHistory(t *testing.T) {
+	a := open(t, Options{})
+	c := a.Client(1)
+	begin := time.Now().Add(-time.Hour).Truncate(time.Second)
+	peer := bmptest.NewPeer("10.0.0.1", 65000)
+	put := func(at time.Time, s *bmptest.Session) {
+		for _, m := range s.Messages() {
+			c.Append(&Entry{Time: at, Raw: m, Context: bgp.Context{AS4: true}})
+		}
+	}
+	c.Begin(SessionRecord{Time: begin})
+	put(begin, new(bmptest.Session).PeerUp(peer))
+	const changes = 2*maxBack + 1
+	at := begin
+	for n := range changes {
+		at = at.Add(time.Millisecond)
+		u := bmptest.Update{ASPath: []uint32{65000, uint32(n)}, Announce: bmptest.Prefixes("10.1.1.0/24")}
+		put(at, new(bmptest.Session).Monitor(peer, bmp.AdjInPre, u.Bytes()))
+	}
+	syncArchive(t, a, 1)
+	key := bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix("10.1.1.0/24"))
+	told := 0
+	_, err := a.History(bg, 1, Want{Keys: []RouteKey{{bgp.IPv4Unicast, key}}}, begin, at, func(c *Change) error {
+		if told++; !c.Time.Equal(begin.Add(time.Duration(told) * time.Millisecond)) {
+			t.Fatalf("change %d is of %v", told, c.Time)
+		}
+		return nil
+	})
+	if err != nil || told != changes {
+		t.Errorf("%v, %d changes, want %d", err, told, changes)
+	}
+}
