@@ -488,6 +488,7 @@ func (r *replayer) beginStretch(p *replayPeer) {
 	p.stretch = int64(r.ordinal)
 	for _, t := range p.tables {
 		t.read, t.seeded, t.old = 0, false, len(t.routes) > 0
+		t.known = t.known && !r.plan.pruned // what is left out may turn it without a block's header telling
 	}
 }
 
@@ -691,7 +692,7 @@ func (r *replayer) recode(pk PeerKey, p *replayPeer, unknown bool) (err error) {
 			return
 		}
 		r.unclear = r.unclear || t.old && !t.known
-		t.known = true
+		t.known = !r.plan.pruned
 		if t.said != t.addPath {
 			if e := r.turn(pk, p, k, t, t.said); e != nil {
 				err = e
@@ -825,8 +826,9 @@ func (r *replayer) form(rec *record, pk PeerKey, p *replayPeer, k tableKey, t *r
 		switch {
 		case said == t.addPath && t.known:
 		case !r.proves(k.family, said):
-			r.unclear = r.unclear || !t.known
+			r.unclear = r.unclear || !t.known // one of them may have been read so by itself
 		case !t.known: // it was so all along, or there were three that could be read otherwise alone
+			r.unclear = r.unclear || r.plan.pruned && t.old && said != t.addPath
 			t.addPath, t.known, t.votes = said, true, 0
 		default:
 			if err := r.turn(pk, p, k, t, said); err != nil {
