@@ -334,19 +334,25 @@ func damaged(t *testing.T, a *Archive, what string) *Archive {
 	return open(t, o)
 }
 
+// oneRoute has client 1 begin a session in which its one peer announces one route, from at on. It returns the time of what
+// comes next.
+func oneRoute(a *Archive, at time.Time) time.Time {
+	peer := bmptest.NewPeer("10.0.0.1", 65001)
+	a.Client(1).Begin(SessionRecord{Time: at})
+	u := bmptest.Update{ASPath: []uint32{65001}, Announce: bmptest.Prefixes("192.0.2.0/24")}
+	s := new(bmptest.Session).PeerUp(peer).Monitor(peer, bmp.AdjInPre, u.Bytes())
+	return feed(a.Client(1), s.Messages(), at, time.Second)
+}
+
 // TestListedKeysCollideByChance: two prefixes that are listed as one in one run are not in another, so that a router cannot
 // hide one behind the other.
 func TestListedKeysCollideByChance(t *testing.T) {
 	dir := t.TempDir()
 	seeds := make(map[uint64]bool)
 	at := time.Now().Add(-time.Hour)
-	peer := bmptest.NewPeer("10.0.0.1", 65001)
 	for range 3 {
 		a := open(t, Options{Dir: dir, list: 1})
-		a.Client(1).Begin(SessionRecord{Time: at})
-		s := new(bmptest.Session).PeerUp(peer)
-		u := bmptest.Update{ASPath: []uint32{65001}, Announce: bmptest.Prefixes("192.0.2.0/24")}
-		at = feed(a.Client(1), s.Monitor(peer, bmp.AdjInPre, u.Bytes()).Messages(), at, time.Second)
+		at = oneRoute(a, at)
 		closeArchive(t, a)
 	}
 	a := open(t, Options{Dir: dir, list: 1})
@@ -508,12 +514,7 @@ func TestListLost(t *testing.T) {
 		return nil
 	}
 	a := open(t, o)
-	peer := bmptest.NewPeer("10.0.0.1", 65001)
-	at := time.Now().Add(-time.Hour)
-	a.Client(1).Begin(SessionRecord{Time: at})
-	s := new(bmptest.Session).PeerUp(peer)
-	u := bmptest.Update{ASPath: []uint32{65001}, Announce: bmptest.Prefixes("192.0.2.0/24")}
-	at = feed(a.Client(1), s.Monitor(peer, bmp.AdjInPre, u.Bytes()).Messages(), at, time.Second)
+	at := oneRoute(a, time.Now().Add(-time.Hour))
 	syncArchive(t, a, 1)
 	mu.Lock()
 	refuse = true
@@ -611,12 +612,7 @@ func TestIndexIsBounded(t *testing.T) {
 	if s, err := a.Stats(bg); err != nil || s.MaxIndex != 512<<20 {
 		t.Errorf("then at most %d bytes, %v", s.MaxIndex, err)
 	}
-	peer := bmptest.NewPeer("10.0.0.1", 65001)
-	at := time.Now().Add(-time.Hour)
-	a.Client(1).Begin(SessionRecord{Time: at})
-	s := new(bmptest.Session).PeerUp(peer)
-	u := bmptest.Update{ASPath: []uint32{65001}, Announce: bmptest.Prefixes("192.0.2.0/24")}
-	at = feed(a.Client(1), s.Monitor(peer, bmp.AdjInPre, u.Bytes()).Messages(), at, time.Second)
+	at := oneRoute(a, time.Now().Add(-time.Hour))
 	syncArchive(t, a, 1)
 	h, err := a.At(bg, 1, Want{}, at)
 	if err != nil || len(h.Routes) != 1 {
@@ -646,12 +642,7 @@ func TestIndexThatCannotBeStored(t *testing.T) {
 		}
 		return nil
 	}})
-	peer := bmptest.NewPeer("10.0.0.1", 65001)
-	at := time.Now().Add(-time.Hour)
-	a.Client(1).Begin(SessionRecord{Time: at})
-	s := new(bmptest.Session).PeerUp(peer)
-	u := bmptest.Update{ASPath: []uint32{65001}, Announce: bmptest.Prefixes("192.0.2.0/24")}
-	at = feed(a.Client(1), s.Monitor(peer, bmp.AdjInPre, u.Bytes()).Messages(), at, time.Second)
+	at := oneRoute(a, time.Now().Add(-time.Hour))
 	syncArchive(t, a, 1)
 	refuse.Store(true)
 	flushed := make(chan error, 1)

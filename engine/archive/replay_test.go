@@ -45,6 +45,18 @@ type naiveRecord struct {
 	raw  []byte
 }
 
+// put has the archive keep a record.
+func (r *naiveRecord) put(p *Appender, ctx bgp.Context) {
+	switch r.kind {
+	case SessionStart:
+		p.Begin(SessionRecord{Time: r.at})
+	case SessionEnd:
+		p.End(SessionRecord{Time: r.at})
+	default:
+		p.Append(&Entry{Time: r.at, Raw: r.raw, Context: ctx})
+	}
+}
+
 type naiveTable struct {
 	form, said bool
 	votes      int
@@ -414,15 +426,7 @@ func proveAt(t *testing.T, n *naive, rng *rand.Rand, questions int) {
 			closeArchive(t, a)
 			a, run = open(t, options), rec.run
 		}
-		p := a.Client(1)
-		switch rec.kind {
-		case SessionStart:
-			p.Begin(SessionRecord{Time: rec.at})
-		case SessionEnd:
-			p.End(SessionRecord{Time: rec.at})
-		default:
-			p.Append(&Entry{Time: rec.at, Raw: rec.raw, Context: contexts[i]})
-		}
+		rec.put(a.Client(1), contexts[i])
 		if rng.IntN(len(n.records)/50+2) == 0 {
 			syncArchive(t, a, 1) // small blocks, so that the filters leave some out
 		}

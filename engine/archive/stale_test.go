@@ -56,14 +56,7 @@ func (s *story) held(at time.Time) (prefixes []string) {
 		s.replay(s.at, func(i int, ctx bgp.Context) { contexts[i] = ctx })
 		c := s.a.Client(1)
 		for i, rec := range s.records {
-			switch rec.kind {
-			case SessionStart:
-				c.Begin(SessionRecord{Time: rec.at})
-			case SessionEnd:
-				c.End(SessionRecord{Time: rec.at})
-			default:
-				c.Append(&Entry{Time: rec.at, Raw: rec.raw, Context: contexts[i]})
-			}
+			rec.put(c, contexts[i])
 			syncArchive(s.t, s.a, 1) // a block for each
 		}
 	}

@@ -16,11 +16,7 @@ func TestPastShowsStaleRoutesDropped(t *testing.T) {
 	ts.router("edge1").play(ts.Station, "close")
 	down := ts.Clients()[0].DownSince()
 	stamp := func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
-	for deadline := time.Now().Add(10 * time.Second); ts.Clients()[0].Totals().Routes > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the route is not dropped")
-		}
-	}
+	waitFor(t, "the route to be dropped", func() bool { return ts.Clients()[0].Totals().Routes == 0 })
 	dropped := time.Now()
 	ts.typed("retention stale 1h")
 	since := fmt.Sprintf("(since %s)", down.UTC().Format("15:04:05.000"))
@@ -39,9 +35,7 @@ func TestPastShowsStaleRoutesDropped(t *testing.T) {
 		hasLines(t, text, want+" edge1 was down at "+since)
 	}
 	later := dropped.Add(500 * time.Millisecond)
-	for time.Now().Before(later) {
-		time.Sleep(time.Millisecond)
-	}
+	waitFor(t, "that time to have been", func() bool { return time.Now().After(later) })
 	// The live tables answer what the archive need not be asked for.
 	text, _ := ts.typed("show bgp 203.0.113.0/24 at " + stamp(later))
 	hasLines(t, text, "0 routes edge1 was down at "+since)
