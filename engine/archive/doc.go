@@ -27,8 +27,8 @@
 // What is in the blocks' headers is collected under the checkpoint subject, by hour or earlier (index.go), beside the
 // checkpoints of peers' tables (checkpoint.go), so that the search for a prefix does not walk the blocks. Of blocks that
 // were ended by time the routes are listed there, too, by prefix, with whose they are and a hash of their attributes
-// (keys.go): so it is known without reading them in which blocks a route became what it was. Archives without lists, and
-// blocks that are in none, are searched by their filters.
+// (keys.go makes the lists, directory.go stores them, mentions.go asks them): so it is known without reading them in which
+// blocks a route became what it was. Archives without lists, and blocks that are in none, are searched by their filters.
 //
 // # Time
 //

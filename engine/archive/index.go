@@ -654,7 +654,7 @@ func (c *catalog) back(ctx context.Context, client uint32, skip func(s, before *
 }
 
 // backFor is back with what lists say of keys. It is all that there is of the blocks of which f is told that they are listed.
-func (c *catalog) backFor(ctx context.Context, client uint32, v *events, skip func(s, before *segment) bool, f func(i *info, listed bool) bool) error {
+func (c *catalog) backFor(ctx context.Context, client uint32, v *mentions, skip func(s, before *segment) bool, f func(i *info, listed bool) bool) error {
 	x, err := c.load(ctx, client)
 	if err != nil {
 		return err

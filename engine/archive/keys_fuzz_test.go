@@ -48,7 +48,7 @@ func FuzzDirectory(f *testing.F) {
 func FuzzPart(f *testing.F) {
 	d := aDirectory()
 	keys := []RouteKey{{bgp.IPv4Unicast, []byte{24, 10, 0, 0}}, {bgp.IPv4Unicast, []byte{8, 10}}}
-	asked := func() *events { return &events{keys: keys, routes: make(map[routeID][]keyEvent)} }
+	asked := func() *mentions { return &mentions{keys: keys, routes: make(map[routeID][]mention)} }
 	of := asked().byKey(d.seed)
 	listed := []uint64{listKey(d.seed, keys[0].Family, keys[0].Key), listKey(d.seed, keys[1].Family, keys[1].Key)}
 	order := []int{0, 1}
@@ -64,7 +64,7 @@ func FuzzPart(f *testing.F) {
 				e := touch{listed[k] | uint64(who), rng.Uint32(), block}
 				list = append(list, e)
 				id := routeID{k, d.holders[who]}
-				want.routes[id] = append(want.routes[id], keyEvent{d.blocks[block], e.hash})
+				want.routes[id] = append(want.routes[id], mention{d.blocks[block], e.hash})
 			}
 		}
 		b = appendEntries(b, before, list[:4])

@@ -369,7 +369,7 @@ func TestListedKeysCollideByChance(t *testing.T) {
 			t.Fatal(err)
 		}
 		seeds[d.seed] = true
-		found := &events{keys: []RouteKey{{bgp.IPv4Unicast, key}}, routes: make(map[routeID][]keyEvent)}
+		found := &mentions{keys: []RouteKey{{bgp.IPv4Unicast, key}}, routes: make(map[routeID][]mention)}
 		if err := a.catalog.stored(bg, &d, found); err != nil || len(found.routes) != 1 {
 			t.Errorf("list %d: %d routes, %v", d.seq, len(found.routes), err)
 		}
@@ -444,7 +444,7 @@ func TestListOfOneHotKey(t *testing.T) {
 	if len(d.parts) < 3 {
 		t.Fatalf("%d parts", len(d.parts))
 	}
-	found := &events{keys: keys, routes: make(map[routeID][]keyEvent)}
+	found := &mentions{keys: keys, routes: make(map[routeID][]mention)}
 	if err := a.catalog.stored(bg, d, found); err != nil {
 		t.Fatal(err)
 	}
@@ -802,7 +802,7 @@ func TestAListThatIsWrong(t *testing.T) {
 		b = binary.AppendUvarint(b, holder)        // from 0
 		b = binary.AppendUvarint(b, block)         // from 0
 		b = binary.LittleEndian.AppendUint32(b, 9) // hash
-		v := &events{routes: make(map[routeID][]keyEvent)}
+		v := &mentions{routes: make(map[routeID][]mention)}
 		return v.part(b, d, map[uint64][]int{5 << 16: {0}})
 	}
 	if err := part(0, 1); err != nil {

@@ -52,10 +52,10 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		base = from
 	}
 	var keys []uint64
-	var said *events // of blocks that are listed
+	var said *mentions // of blocks that are listed
 	p.pruned = prune && len(want.Keys) > 0
 	if p.pruned {
-		said = &events{keys: want.Keys, routes: make(map[routeID][]keyEvent)}
+		said = &mentions{keys: want.Keys, routes: make(map[routeID][]mention)}
 	}
 	for _, k := range want.Keys {
 		keys = append(keys, keyHash(k.Family, k.Key))
