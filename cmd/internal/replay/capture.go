@@ -140,6 +140,7 @@ type tcpStream struct {
 	bytes  int64
 	dead   bool // not BMP, or not whole
 	middle bool // its beginning is not in the capture
+	closed bool // the capture has its FIN or RST
 	last   time.Time
 }
 
@@ -150,7 +151,7 @@ func (s *tcpStream) Reassembled(all []tcpassembly.Reassembly) {
 			return
 		}
 		s.last = r.Seen
-		s.middle = s.middle || r.Skip < 0
+		s.middle, s.closed = s.middle || r.Skip < 0, s.closed || r.End
 		if r.Skip > 0 && s.number >= 0 {
 			// What follows begins anywhere in a message: there is no going on.
 			if s.c.failed == nil {
@@ -194,9 +195,14 @@ func (s *tcpStream) add(r tcpassembly.Reassembly) {
 	s.c.queue = append(s.c.queue, Event{Stream: s.number, Time: r.Seen, Data: data})
 }
 
-// ReassemblyComplete implements tcpassembly.Stream.
+// ReassemblyComplete implements tcpassembly.Stream. The end of the capture completes all streams, also those of connections
+// that went on.
 func (s *tcpStream) ReassemblyComplete() {
-	if !s.dead {
+	switch {
+	case s.dead:
+	case s.c.done && !s.closed && s.number >= 0:
+		s.dead = true
+	default:
 		s.end()
 	}
 }

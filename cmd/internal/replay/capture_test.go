@@ -2,7 +2,9 @@ package replay
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -198,6 +200,45 @@ func TestCaptureThatBeginsInTheMiddle(t *testing.T) {
 	hold(t, bytes.NewReader(got[0][len(got[0])-len(rest):]))
 	if len(f.Skipped()) == 0 {
 		t.Error("what was left out is not told")
+	}
+}
+
+// A connection that the capture does not see the end of goes on: it is the player's to close or to hold.
+func TestCaptureOfAConnectionThatGoesOn(t *testing.T) {
+	from := segment{from: "192.0.2.1", to: "192.0.2.9", port: 20001}
+	whole := flow(from, session("r1"), 100)
+	other := from
+	other.port = 20002
+	for _, c := range []struct {
+		what     string
+		segments []segment
+		ends     string
+	}{
+		{"with its FIN", whole, "[0]"},
+		{"without", whole[:len(whole)-1], "[]"},
+		{"one of each", append(flow(other, session("r2"), 100), whole[:len(whole)-1]...), "[0]"},
+	} {
+		f, err := Open(writeFile(t, "goes-on", captureFile(t, PCAP, c.segments...)), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends := []int{}
+		for {
+			e, err := f.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.End {
+				ends = append(ends, e.Stream)
+			}
+		}
+		f.Close()
+		if fmt.Sprint(ends) != c.ends {
+			t.Errorf("%s: streams %v end, not %s", c.what, ends, c.ends)
+		}
 	}
 }
 
