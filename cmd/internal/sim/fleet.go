@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -166,7 +168,9 @@ func (r *Router) count(change func(*Report)) {
 }
 
 // Name is its sysName.
-func (r *Router) Name() string { return fmt.Sprintf(r.fleet.o.Name, r.number+1) }
+func (r *Router) Name() string {
+	return strings.ReplaceAll(r.fleet.o.Name, "%d", strconv.Itoa(r.number+1))
+}
 
 // peer is a peer of one session.
 type peer struct {

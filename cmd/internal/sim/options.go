@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"bmp/proto/bmp"
@@ -37,7 +38,7 @@ type Options struct {
 	// Clock is the time of the first message, as the router tells it; each message is a microsecond later. Zero is the
 	// real time.
 	Clock time.Time
-	Name  string // sysName with a verb for the number of the router, which counts from 1; "" is "sim%d"
+	Name  string // sysName, with %d for the number of the router, which counts from 1; "" is "sim%d"
 
 	// What follows is for Fleet.Run and Router.Dial.
 
@@ -86,6 +87,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("a share that is not from 0 to 1")
 	case o.PerUpdate < 1 || o.PerSet < 1:
 		return o, fmt.Errorf("%g routes an UPDATE, %g an attribute set: less than 1", o.PerUpdate, o.PerSet)
+	case o.Routers > 1 && !strings.Contains(o.Name, "%d"):
+		return o, fmt.Errorf("%d routers with one name, %q: it wants %%d for their numbers", o.Routers, o.Name)
 	case o.Rate < 0:
 		return o, fmt.Errorf("%g changes a second", o.Rate)
 	}

@@ -383,9 +383,21 @@ func TestAttributeSetsAreDistinct(t *testing.T) {
 
 func TestOptionsAreRefused(t *testing.T) {
 	for _, o := range []Options{{Routers: -1}, {Peers: -1}, {Routes: 10, Prefixes: 5}, {IPv6: 2}, {Shared: -1}, {PerUpdate: 0.5},
-		{PerSet: 0.1}, {Rate: -1}, {Views: []bmp.View{9}}, {Withdraw: 2}, {Malformed: -1}} {
+		{PerSet: 0.1}, {Rate: -1}, {Views: []bmp.View{9}}, {Withdraw: 2}, {Malformed: -1}, {Routers: 2, Name: "edge"}} {
 		if _, err := New(o); err == nil {
 			t.Errorf("%+v", o)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	for _, c := range []struct{ name, want string }{{"", "sim1"}, {"edge", "edge"}, {"e%d.ams", "e1.ams"}, {"100%s", "100%s"}} {
+		f, err := New(Options{Name: c.name, Routes: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Router(0).Name(); got != c.want {
+			t.Errorf("%q is %q, not %q", c.name, got, c.want)
 		}
 	}
 }
