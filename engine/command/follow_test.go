@@ -328,7 +328,7 @@ func TestClientsOfNamespaces(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	if out, _ := ts.typed("show clients | json"); !strings.Contains(out, `"address":"10.0.0.1:0"`) {
+	if out, _ := ts.typed("show clients | json"); !strings.Contains(out, `"address":"10.0.0.1",`) {
 		t.Errorf("%s", out)
 	}
 }

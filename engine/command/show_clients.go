@@ -27,7 +27,7 @@ type clientJSON struct {
 }
 
 func newClientJSON(b *client.Brief, now time.Time) clientJSON {
-	j := clientJSON{ID: b.ID, Address: addrPort(b.Address), State: b.State.String(), Peers: b.PeersUp, Messages: b.Messages,
+	j := clientJSON{ID: b.ID, Address: placeText(b.Address), State: b.State.String(), Peers: b.PeersUp, Messages: b.Messages,
 		Bytes: b.Bytes, Routes: b.Routes, Name: jsonString(b.Name), Netns: jsonString(b.Netns), Listener: jsonString(b.Listener)}
 	if b.State == client.Up {
 		s := jsonSeconds(now.Sub(b.Since))
@@ -36,7 +36,7 @@ func newClientJSON(b *client.Brief, now time.Time) clientJSON {
 	return j
 }
 
-// placeText is the address for the eye: without a port where none is known, as for
+// placeText is the address without a port where none is known, as for
 // a client that has not come back since the station was started.
 func placeText(a netip.AddrPort) string {
 	if a.Port() == 0 && a.IsValid() {
