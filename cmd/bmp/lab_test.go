@@ -384,15 +384,18 @@ func exerciseLab(t *testing.T, name, daemon string, tables func(*testing.T, stri
 	router := l.process(daemon)
 	router.kill()
 	router.again(l.ns)
-	want = tables(t, l.oracleWhenFull(router, tables, len(want)))
-	s.until("the tables are right after the router's restart", 90*time.Second, right)
+	l.untilFull(router, tables, len(want))
+	s.until("the tables are right after the router's restart", 90*time.Second, func() error {
+		want = tables(t, l.oracle()) // it may still be learning
+		return right()
+	})
 	agesStay(t, s, before, "after the router's restart")
 }
 
-// oracleWhenFull asks a router that has just started until its peers have told
+// untilFull waits until the peers of a router that has just started have told
 // it again what they told the one before, about n routes. One that gave up, for
 // the sockets of the one before are not all gone, is started again.
-func (l *lab) oracleWhenFull(router *labProcess, tables func(*testing.T, string) routeTable, n int) string {
+func (l *lab) untilFull(router *labProcess, tables func(*testing.T, string) routeTable, n int) {
 	l.t.Helper()
 	end := time.Now().Add(150 * time.Second)
 	tick := time.NewTicker(2 * time.Second)
@@ -403,10 +406,9 @@ func (l *lab) oracleWhenFull(router *labProcess, tables func(*testing.T, string)
 			router.again(l.ns)
 			continue
 		}
-		dir := l.oracle()
-		have := len(tables(l.t, dir))
+		have := len(tables(l.t, l.oracle()))
 		if have >= n*9/10 && have == last {
-			return dir
+			return
 		}
 		if time.Now().After(end) {
 			log, _ := os.ReadFile(filepath.Join(l.dir, router.name+".log"))
