@@ -187,12 +187,12 @@ func (x *archiving) keepEvents(ctx context.Context, sub *event.Subscription) {
 const maxPastLines = 100_000
 
 // PastLines are the console lines that the archive has of a time, the bounds included, in the order in which they
-// happened; at most the newest 100,000, and how many more there are.
-func (s *Station) PastLines(ctx context.Context, from, to time.Time) (lines []event.Event, more uint64, err error) {
+// happened; at most the newest 100,000, how many more there are, and how many cannot be read.
+func (s *Station) PastLines(ctx context.Context, from, to time.Time) (lines []event.Event, more uint64, damaged uint64, err error) {
 	if s.env.Archive == nil {
-		return nil, 0, nil
+		return nil, 0, 0, nil
 	}
-	err = s.env.Archive.Events(ctx, nil, from, to, func(a archive.Event) error {
+	damaged, err = s.env.Archive.Events(ctx, nil, from, to, func(a archive.Event) error {
 		var p pastEvent
 		if json.Unmarshal(a.JSON, &p) != nil || !p.Console {
 			return nil
@@ -207,7 +207,7 @@ func (s *Station) PastLines(ctx context.Context, from, to time.Time) (lines []ev
 	})
 	// Peer changes wait for others to be summed up with, and come later than what happened after them.
 	slices.SortStableFunc(lines, func(a, b event.Event) int { return a.Time.Compare(b.Time) })
-	return lines, more, err
+	return lines, more, damaged, err
 }
 
 // checkpoints makes checkpoints of busy clients, so that questions about the past need not go back further than to the

@@ -70,7 +70,7 @@ func TestArchiveOverRestart(t *testing.T) {
 		if err != nil || len(list) != 1 || list[0].Messages != 4 || list[0].Name != "edge1" || list[0].End.IsZero() || list[0].Reason == "" {
 			t.Errorf("sessions %+v, %v", list, err)
 		}
-		past, more, err := s.PastLines(t.Context(), time.Time{}, s.Started())
+		past, more, _, err := s.PastLines(t.Context(), time.Time{}, s.Started())
 		if err != nil || more != 0 {
 			t.Error(more, err)
 		}

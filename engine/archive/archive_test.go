@@ -250,7 +250,7 @@ func TestEvents(t *testing.T) {
 		a.PublishEvent([]string{"adjacency", "peer change"}[i%2], start.Add(time.Duration(i)*time.Millisecond), []byte(fmt.Sprint(i)))
 	}
 	read := func(kinds []string, from, to time.Time) (s string) {
-		if err := a.Events(bg, kinds, from, to, func(e Event) error { s += string(e.JSON); return nil }); err != nil {
+		if _, err := a.Events(bg, kinds, from, to, func(e Event) error { s += string(e.JSON); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		return s

@@ -225,7 +225,13 @@ func (c *catalog) message(ctx context.Context, seq uint64) (*jetstream.RawStream
 	defer c.a.storeMu.RUnlock()
 	m, err := c.a.store.checks.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		err = missing(ctx, c.a.store.checks, seq, nil)
+	}
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, errNoList
+	}
+	if err == errDamaged {
+		return nil, &listError{seq, time.Time{}, err}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("archive: list %d: %w", seq, err)

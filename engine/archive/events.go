@@ -115,8 +115,9 @@ func (a *Archive) send(e *pendingEvent) jetstream.PubAckFuture {
 }
 
 // Events calls f with the events of the kinds (none: of all) from a time to a time, in the order in which they were
-// stored: that in which they happened, but for those that could not be stored at once. A zero time is no bound.
-func (a *Archive) Events(ctx context.Context, kinds []string, from, to time.Time, f func(Event) error) error {
+// stored: that in which they happened, but for those that could not be stored at once. A zero time is no bound. It returns
+// how many are damaged and were left out.
+func (a *Archive) Events(ctx context.Context, kinds []string, from, to time.Time, f func(Event) error) (damaged uint64, err error) {
 	subjects := []string{a.store.subject("event", "*")}
 	if len(kinds) > 0 {
 		subjects = subjects[:0]

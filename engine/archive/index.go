@@ -549,7 +549,7 @@ func (c *catalog) load(ctx context.Context, client uint32) (*clientIndex, error)
 
 // walkIndices finds what is stored under a client's checkpoint subject.
 func (c *catalog) walkIndices(ctx context.Context, client uint32) (segments []*segment, tables []*tablePart, lists []*directory, err error) {
-	err = c.a.walk(ctx, checkpointStream, []string{c.a.store.subject("checkpoint", client)}, walkFrom{}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	_, err = c.a.walk(ctx, checkpointStream, []string{c.a.store.subject("checkpoint", client)}, walkFrom{}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		h := m.Headers()
 		if h.Get(hdrVersion) != formatVersion {
 			return nil
@@ -598,7 +598,7 @@ func inMemory(infos []*info) *segment {
 
 // walkUnindexed finds the blocks from one on, up to another, or 0: up to the first that this run stored.
 func (c *catalog) walkUnindexed(ctx context.Context, client uint32, next, end uint64) (found []*info, err error) {
-	err = c.a.walk(ctx, messageStream, []string{c.a.store.subject("msg", client)}, walkFrom{seq: next}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	_, err = c.a.walk(ctx, messageStream, []string{c.a.store.subject("msg", client)}, walkFrom{seq: next}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		if end != 0 && meta.Sequence.Stream >= end {
 			return ErrStop
 		}
@@ -630,10 +630,17 @@ func (c *catalog) infos(ctx context.Context, x *clientIndex, s *segment, client 
 		return list, nil
 	}
 	c.a.storeMu.RLock()
-	m, err := c.a.store.checks.GetMsg(ctx, s.seq)
+	st := c.a.store.checks
 	c.a.storeMu.RUnlock()
-	if err == nil {
+	m, err := st.GetMsg(ctx, s.seq)
+	switch {
+	case err == nil:
 		list, err = readInfos(m.Data, client)
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		err = missing(ctx, st, s.seq, nil)
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) && ctx.Err() == nil {
+		list, err = c.walkUnindexed(ctx, client, s.first, s.last+1) // the blocks say the same
 	}
 	if err != nil {
 		return nil, fmt.Errorf("archive: index %d: %w", s.seq, err)
@@ -768,14 +775,38 @@ func (a *Archive) fetch(ctx context.Context, client uint32, infos []*info, f fun
 	return w, ahead.drain(0)
 }
 
-// fetchRaw calls f with the payloads of blocks.
+// fetchRaw calls f with the payloads of blocks. Those that are no longer kept are left out, those that are damaged also noted.
 func (a *Archive) fetchRaw(ctx context.Context, client uint32, infos []*info, w *Walked, f func(i *info, data []byte, at time.Time) error) error {
+	a.storeMu.RLock()
+	st := a.store.msgs
+	a.storeMu.RUnlock()
+	var gone deleted
+	absent := func(i *info, err error) error {
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			err = missing(ctx, st, i.seq, &gone)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !errors.Is(err, jetstream.ErrMsgNotFound) {
+			w.corrupt(Corrupt{"BMP_" + a.store.token, i.seq, client, time.Unix(0, i.last), err})
+		}
+		return nil
+	}
 	// Many that lie near each other are sent in one go; few are asked for one by one.
 	if n := len(infos); n > 64 && (infos[n-1].seq-infos[0].seq)/uint64(n) < 16 {
 		k := 0
-		return a.walk(ctx, messageStream, []string{a.store.subject("msg", client)}, walkFrom{seq: infos[0].seq}, false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-			for k < n && infos[k].seq < meta.Sequence.Stream {
-				k++
+		passed := func(seq uint64) error {
+			for ; k < n && infos[k].seq < seq; k++ {
+				if err := absent(infos[k], jetstream.ErrMsgNotFound); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		_, err := a.walk(ctx, messageStream, []string{a.store.subject("msg", client)}, walkFrom{seq: infos[0].seq}, false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+			if err := passed(meta.Sequence.Stream); err != nil {
+				return err
 			}
 			if k == n {
 				return ErrStop
@@ -783,25 +814,27 @@ func (a *Archive) fetchRaw(ctx context.Context, client uint32, infos []*info, w 
 			if infos[k].seq != meta.Sequence.Stream {
 				return nil
 			}
-			k++
-			return f(infos[k-1], m.Data(), meta.Timestamp)
+			if err := f(infos[k], m.Data(), meta.Timestamp); err != nil {
+				return err
+			}
+			if k++; k == n {
+				return ErrStop
+			}
+			return nil
 		})
+		if err != nil {
+			return err
+		}
+		return passed(1<<64 - 1)
 	}
 	for _, i := range infos {
-		a.storeMu.RLock()
-		m, err := a.store.msgs.GetMsg(ctx, i.seq)
-		a.storeMu.RUnlock()
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
+		m, err := st.GetMsg(ctx, i.seq)
+		if err == nil {
+			err = f(i, m.Data, m.Time)
+		} else {
+			err = absent(i, err)
 		}
 		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			w.corrupt(Corrupt{"BMP_" + a.store.token, i.seq, client, time.Time{}, err})
-			continue
-		}
-		if err := f(i, m.Data, m.Time); err != nil {
 			return err
 		}
 	}

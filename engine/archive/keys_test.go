@@ -179,7 +179,7 @@ func TestListsLost(t *testing.T) {
 			o := Options{list: 1, hour: 10 * time.Second}
 			a, begin, end, keys := churned(t, rng, o)
 			lost := 0
-			if err := a.walk(bg, checkpointStream, []string{a.store.subject("checkpoint", "*")}, walkFrom{}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+			if _, err := a.walk(bg, checkpointStream, []string{a.store.subject("checkpoint", "*")}, walkFrom{}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 				if m.Headers().Get(hdrKind) == what && lost < 3 {
 					lost++
 					return a.store.checks.DeleteMsg(bg, meta.Sequence.Stream)
@@ -299,7 +299,7 @@ func damaged(t *testing.T, a *Archive, what string) *Archive {
 		b   []byte
 	}
 	var lists []stored
-	if err := a.walk(bg, checkpointStream, []string{a.store.subject("checkpoint", 1)}, walkFrom{}, false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	if _, err := a.walk(bg, checkpointStream, []string{a.store.subject("checkpoint", 1)}, walkFrom{}, false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		if m.Headers().Get(hdrKind) == kindKeys {
 			lists = append(lists, stored{meta.Sequence.Stream, m.Headers(), m.Data()})
 		}

@@ -44,12 +44,16 @@ type Corrupt struct {
 	Stream   string
 	Sequence uint64
 	Client   uint32
-	Time     time.Time // when it was stored
+	Time     time.Time // when it was stored; zero where that is not known
 	Err      error
 }
 
 func (c Corrupt) Error() string {
-	return fmt.Sprintf("block %d of stream %s (client %d, stored %s): %v", c.Sequence, c.Stream, c.Client, c.Time.Format(time.RFC3339), c.Err)
+	stored := ""
+	if !c.Time.IsZero() {
+		stored = ", stored " + c.Time.Format(time.RFC3339)
+	}
+	return fmt.Sprintf("block %d of stream %s (client %d%s): %v", c.Sequence, c.Stream, c.Client, stored, c.Err)
 }
 
 func (w *Walked) corrupt(c Corrupt) {
@@ -83,7 +87,8 @@ func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*
 	}
 	var lastRun int64
 	var lastNumber uint64
-	err = a.walk(ctx, messageStream, []string{a.store.subject("msg", client)}, start, false, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	last := start.seq - 1
+	left, err := a.walk(ctx, messageStream, []string{a.store.subject("msg", client)}, start, false, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		w.Blocks++
 		if q.Progress != nil && w.Blocks%64 == 0 {
 			q.Progress(w.Blocks, w.Blocks+meta.NumPending)
@@ -96,7 +101,12 @@ func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*
 		if i.run == lastRun && i.number <= lastNumber {
 			return nil // stored twice
 		}
-		lastRun, lastNumber = i.run, i.number
+		if i.run == lastRun && i.number > lastNumber+1 || i.run != lastRun && i.number > 1 {
+			if err := a.unread(ctx, client, &m, last, i.seq, &w); err != nil {
+				return err
+			}
+		}
+		lastRun, lastNumber, last = i.run, i.number, i.seq
 		if g := i.gap; g != nil && len(w.Gaps) < 1000 && (q.To.IsZero() || !g.From.After(q.To)) && !g.To.Before(q.From) {
 			w.Gaps = append(w.Gaps, *g)
 		}
@@ -123,6 +133,9 @@ func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*
 		}
 		return nil
 	})
+	if err == nil && left > 0 {
+		err = a.unread(ctx, client, &m, last, 1<<64-1, &w)
+	}
 	return w, err
 }
 
@@ -261,8 +274,9 @@ const slack = 2 * time.Second
 // walkAhead is how many messages the server sends ahead.
 const walkAhead = 256
 
-// walk calls f with the messages of a stream that were stored when it began, in their order.
-func (a *Archive) walk(ctx context.Context, which streamOf, subjects []string, from walkFrom, headers bool, f func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
+// walk calls f with the messages of a stream that were stored when it began, in their order. Those that are damaged on the disk
+// it leaves out, and says how many there were, unless f ended it with ErrStop; what is deleted meanwhile is among them.
+func (a *Archive) walk(ctx context.Context, which streamOf, subjects []string, from walkFrom, headers bool, f func(jetstream.Msg, *jetstream.MsgMetadata) error) (damaged uint64, err error) {
 	a.storeMu.RLock()
 	st := map[streamOf]jetstream.Stream{messageStream: a.store.msgs, eventStream: a.store.events, checkpointStream: a.store.checks}[which]
 	a.storeMu.RUnlock()
@@ -276,40 +290,47 @@ func (a *Archive) walk(ctx context.Context, which streamOf, subjects []string, f
 	}
 	cons, err := st.OrderedConsumer(ctx, c)
 	if err != nil {
-		return wrapIn(ctx, err)
+		return 0, wrapIn(ctx, err)
 	}
 	defer a.endWalk(ctx, st, cons)
-	if i := cons.CachedInfo(); i != nil && i.NumPending == 0 {
-		return nil
+	next := from.seq
+	if i := cons.CachedInfo(); i != nil {
+		damaged, next = i.NumPending, max(next, i.Delivered.Stream+1)
+	}
+	if damaged == 0 {
+		return 0, nil
 	}
 	// Without a limit of bytes, whose notes come on top of the messages and do not fit where those are queued.
 	iter, err := cons.Messages(jetstream.PullMaxMessages(walkAhead))
 	if err != nil {
-		return wrap(err)
+		return 0, wrap(err)
 	}
-	defer iter.Stop()
-	for {
-		m, err := iter.Next(jetstream.NextContext(ctx))
+	d := newDelivery(ctx, iter)
+	defer d.close()
+	for damaged > 0 {
+		m, err := d.next()
 		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
+			return 0, err
+		}
+		if m == nil {
+			if end, err := over(ctx, st, subjects, next); end || err != nil {
+				return damaged, err
 			}
-			return wrap(err)
+			continue
 		}
 		meta, err := m.Metadata()
 		if err != nil {
-			return wrap(err)
+			return 0, wrap(err)
 		}
+		damaged, next = meta.NumPending, meta.Sequence.Stream+1
 		if err := f(m, meta); err != nil {
 			if err == ErrStop {
-				return nil
+				err = nil
 			}
-			return err
-		}
-		if meta.NumPending == 0 {
-			return nil
+			return 0, err
 		}
 	}
+	return 0, nil
 }
 
 // endWalk deletes the consumer of a walk, also of one that was cancelled. One that cannot be deleted goes when it has

@@ -126,7 +126,7 @@ func (a *Archive) sums(ctx context.Context, first uint64) (map[uint32]*clientSum
 		}
 		return x
 	}
-	err := a.walk(ctx, checkpointStream, []string{a.store.subject("checkpoint", "*")}, walkFrom{}, true, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	_, err := a.walk(ctx, checkpointStream, []string{a.store.subject("checkpoint", "*")}, walkFrom{}, true, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		if h := msg.Headers(); h.Get(hdrKind) == kindIndex || h.Get(hdrKind) == kindLean {
 			id, ok := subjectClient(msg.Subject())
 			if g, err := parseSegment(h, meta.Sequence.Stream); ok && err == nil && g.last >= first {

@@ -347,7 +347,7 @@ func showPastMessages(ctx context.Context, c *call, cl *client.Client) error {
 		text += "; " + c.gapText(&w.Gaps[i])
 	}
 	if n := uint64(len(w.Corrupt)) + w.More; n > 0 {
-		text += fmt.Sprintf("; %d blocks cannot be read, the first is %v", n, w.Corrupt[0])
+		text += fmt.Sprintf("; %s cannot be read, the first is %v", plural(int(n), "block"), w.Corrupt[0])
 	}
 	return c.out.Trailer(text)
 }

@@ -405,7 +405,7 @@ func (n *pastNotes) take(c *call, pc *pastClient, h *archive.Held) {
 		n.add("%s: %s", name, c.gapText(&h.Gaps[i]))
 	}
 	if k := uint64(len(h.Corrupt)) + h.More; k > 0 {
-		n.add("%d blocks cannot be read, the first is %v", k, h.Corrupt[0])
+		n.add("%s cannot be read, the first is %v", plural(int(k), "block"), h.Corrupt[0])
 	}
 }
 

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"bmp/proto/filter"
@@ -29,6 +30,7 @@ func showLog(ctx context.Context, c *call) error {
 		to, _ = c.m.Time("to")
 		to = c.through(to)
 	}
+	var notes []string
 	events, lost := c.station.Events().Log(from)
 	if !from.IsZero() && c.station.Archive() != nil {
 		// What was before the oldest line kept in memory, in earlier runs of the station, too, is in the archive.
@@ -37,11 +39,14 @@ func showLog(ctx context.Context, c *call) error {
 			oldest = all[0].Time
 		}
 		if from.Before(oldest) {
-			past, more, err := c.station.PastLines(ctx, from, oldest.Add(-1))
+			past, more, damaged, err := c.station.PastLines(ctx, from, oldest.Add(-1))
 			if err != nil {
 				return err
 			}
 			events, lost = append(past, events...), more
+			if damaged > 0 {
+				notes = append(notes, plural(int(damaged), "event")+" cannot be read from the archive")
+			}
 		}
 	}
 	for len(events) > 0 && events[len(events)-1].Time.After(to) {
@@ -76,7 +81,10 @@ func showLog(ctx context.Context, c *call) error {
 		}
 	}
 	if lost > 0 {
-		return c.out.Trailer(formatCount(lost, 1) + " older lines are no longer kept")
+		notes = append(notes, formatCount(lost, 1)+" older lines are no longer kept")
+	}
+	if len(notes) > 0 {
+		return c.out.Trailer(strings.Join(notes, "; "))
 	}
 	return nil
 }

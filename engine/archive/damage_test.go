@@ -1,0 +1,205 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// spoil changes a byte of a message of a stream on the disk, which nobody has open.
+func spoil(t *testing.T, dir, stream string, seq uint64) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", stream, "msgs", "*.blk"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files of %s: %v", stream, err)
+	}
+	// length 4, top bit for headers | sequence 8 | time 8 | length of the subject 2 | subject "bmp.…"
+	want := binary.LittleEndian.AppendUint64(nil, seq)
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := 4; ; at++ {
+			n := bytes.Index(b[min(at, len(b)):], want)
+			if n < 0 {
+				break
+			}
+			at += n
+			if at+22 > len(b) || string(b[at+18:at+22]) != "bmp." {
+				continue
+			}
+			length := int(binary.LittleEndian.Uint32(b[at-4:]) &^ (1 << 31))
+			b[at-4+length-9] ^= 0x40 // before the checksum
+			if err := os.WriteFile(name, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("message %d of %s is in none of %v", seq, stream, files)
+}
+
+// TestDamageOnTheDisk: what is damaged is named, and it alone is missing, wherever it stands; nobody waits for it.
+func TestDamageOnTheDisk(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, Options{Dir: dir})
+	now := time.Now().Add(-time.Minute)
+	const blocks = 6
+	for i := range blocks {
+		for c := range uint32(2) {
+			a.Client(c + 1).Append(&Entry{Time: now.Add(time.Duration(i) * time.Second), Raw: []byte{byte(i), byte(c)}})
+			syncArchive(t, a, c+1)
+		}
+	}
+	for i := range 3 {
+		a.PublishEvent("adjacency", now.Add(time.Duration(i)), []byte(fmt.Sprint(i)))
+	}
+	eventually(t, "events", func() bool { st, err := a.Stats(bg); return err == nil && st.Events == 3 })
+	closeArchive(t, a)
+	for _, seq := range []uint64{1, 5, 8, 11} { // the first, one, one of the other client, and the last of client 1
+		spoil(t, dir, "BMP_edge=2E1", seq)
+	}
+	spoil(t, dir, "BMP_edge=2E1_EVENT", 2)
+
+	a = open(t, Options{Dir: dir})
+	ctx, cancel := context.WithTimeout(bg, time.Minute)
+	defer cancel()
+	want := [][]byte{{1, 0}, {3, 0}, {4, 0}}
+	check := func(what string, got [][]byte, w Walked, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		same(t, got, want)
+		var named []string
+		for _, c := range w.Corrupt {
+			named = append(named, fmt.Sprint(c.Sequence))
+			if c.Client != 1 || !strings.Contains(c.Error(), "damaged") {
+				t.Errorf("%s: %v", what, c)
+			}
+		}
+		if strings.Join(named, " ") != "1 5 11" {
+			t.Errorf("%s: named were %v", what, named)
+		}
+	}
+	for what, q := range map[string]Query{"all": {}, "since": {From: now.Add(-time.Second)}, "to": {From: now.Add(-time.Second), To: now.Add(time.Hour)}} {
+		var got [][]byte
+		w, err := a.Messages(ctx, 1, q, func(m *Message) error { got = append(got, bytes.Clone(m.Raw)); return nil })
+		check(what, got, w, err)
+	}
+	infos, err := a.catalog.blocks(ctx, 1, func(*info) bool { return true })
+	if err != nil || len(infos) != blocks {
+		t.Fatalf("%d blocks, %v", len(infos), err)
+	}
+	var got [][]byte
+	w, err := a.fetch(ctx, 1, infos, func(r *record, _ *info) error { got = append(got, bytes.Clone(r.raw)); return nil })
+	check("one by one", got, w, err)
+
+	events := ""
+	damaged, err := a.Events(ctx, nil, time.Time{}, time.Time{}, func(e Event) error { events += string(e.JSON); return nil })
+	if events != "02" || damaged != 1 || err != nil {
+		t.Errorf("events %q, %d damaged, %v", events, damaged, err)
+	}
+
+	// What is rightly gone is no damage.
+	if err := a.store.msgs.DeleteMsg(ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	want = want[1:]
+	got = nil
+	w, err = a.fetch(ctx, 1, infos, func(r *record, _ *info) error { got = append(got, bytes.Clone(r.raw)); return nil })
+	check("one deleted", got, w, err)
+}
+
+// TestDamagedBlocksInOneGo: many blocks that lie near each other are sent in one go.
+func TestDamagedBlocksInOneGo(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, Options{Dir: dir})
+	now := time.Now().Add(-time.Minute)
+	const blocks = 80
+	for i := range blocks {
+		a.Client(1).Append(&Entry{Time: now.Add(time.Duration(i) * time.Millisecond), Raw: []byte{byte(i)}})
+		syncArchive(t, a, 1)
+	}
+	closeArchive(t, a)
+	spoil(t, dir, "BMP_edge=2E1", 40)
+	a = open(t, Options{Dir: dir})
+	infos, err := a.catalog.blocks(bg, 1, func(*info) bool { return true })
+	if err != nil || len(infos) != blocks {
+		t.Fatalf("%d blocks, %v", len(infos), err)
+	}
+	n := 0
+	w, err := a.fetch(bg, 1, infos, func(r *record, _ *info) error { n++; return nil })
+	if err != nil || n != blocks-1 || len(w.Corrupt) != 1 || w.Corrupt[0].Sequence != 40 {
+		t.Errorf("%d read, %v, %v", n, w.Corrupt, err)
+	}
+}
+
+// TestDamagedIndex: without the index of some blocks they are found by themselves, whether it was met when the others were
+// listed or later.
+func TestDamagedIndex(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, Options{Dir: dir})
+	messages, _ := synthetic(rand.New(rand.NewPCG(1, 1)), 4, 50, 300)
+	at := time.Now().Add(-time.Hour)
+	for part := range 3 {
+		at = feed(a.Client(1), messages, at.Add(time.Duration(part)*time.Minute), time.Millisecond)
+		syncArchive(t, a, 1)
+		closeArchive(t, a) // each run leaves an index
+		a = open(t, Options{Dir: dir})
+	}
+	before, err := a.catalog.blocks(bg, 1, func(*info) bool { return true })
+	if err != nil || len(before) < 3 {
+		t.Fatalf("%d blocks, %v", len(before), err)
+	}
+	x, err := a.catalog.load(bg, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seqs []uint64
+	for _, s := range x.segments {
+		if s.seq != 0 {
+			seqs = append(seqs, s.seq)
+		}
+	}
+	x.mu.Unlock()
+	if len(seqs) < 2 {
+		t.Fatalf("indices %v", seqs)
+	}
+	closeArchive(t, a)
+	spoil(t, dir, "BMP_edge=2E1_CHECKPOINT", seqs[len(seqs)-2])
+	for _, known := range []bool{false, true} {
+		a = open(t, Options{Dir: dir})
+		if known {
+			// As if it had been damaged after it was listed.
+			x, err := a.catalog.load(bg, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range x.segments {
+				if s.seq == 0 {
+					s.seq, s.infos = seqs[len(seqs)-2], nil
+				}
+			}
+			x.mu.Unlock()
+		}
+		after, err := a.catalog.blocks(bg, 1, func(*info) bool { return true })
+		if err != nil || len(after) != len(before) {
+			t.Fatalf("known %v: %d blocks, not %d, %v", known, len(after), len(before), err)
+		}
+		for i := range after {
+			if after[i].seq != before[i].seq || after[i].count != before[i].count {
+				t.Errorf("known %v: block %+v, not %+v", known, after[i], before[i])
+			}
+		}
+		closeArchive(t, a)
+	}
+}
