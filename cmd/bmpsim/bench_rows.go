@@ -22,22 +22,24 @@ func (b *bench) oneRouter() error {
 	options := func(routes int) sim.Options { return sim.Options{Seed: 1, Peers: 10, Routes: routes} }
 	idle := b.idleLoop()
 	for _, kind := range []stationKind{withArchive, withoutArchive} {
-		var perM, slopes, took []float64
+		var perM, slopes, took, garbage []float64
 		for range z.runs {
-			small, _, err := b.ingest(kind, options(z.small))
+			small, err := b.ingest(kind, options(z.small))
 			if err != nil {
 				return err
 			}
-			large, wall, err := b.ingest(kind, options(z.large))
+			large, err := b.ingest(kind, options(z.large))
 			if err != nil {
 				return err
 			}
-			perM = append(perM, large.Seconds()*1e6/float64(10*z.large))
-			slopes = append(slopes, (large-small).Seconds()*1e6/float64(10*(z.large-z.small)))
-			took = append(took, float64(10*z.large)/1e6/wall.Seconds())
+			perM = append(perM, large.cpu.Seconds()*1e6/float64(10*z.large))
+			slopes = append(slopes, (large.cpu-small.cpu).Seconds()*1e6/float64(10*(z.large-z.small)))
+			took = append(took, float64(10*z.large)/1e6/large.wall.Seconds())
+			garbage = append(garbage, 100*large.garbage.Seconds()/max(0.01, large.cpu.Seconds()))
 		}
 		b.row(fmt.Sprintf("ingest, 1 router x 10 peers, %s to %s routes each, %s", count1000(z.small), count1000(z.large), kind), kind.goal("0.30", "0.50"),
 			fmt.Sprintf("%.3f CPU-s/M (median of %s; whole load %.3f; %.2fM routes/s with what sends them)", median(slopes), floats(slopes, "%.3f"), median(perM), median(took)))
+		b.row("garbage collection during the larger load, "+kind.String(), "<= 0.5 % of CPU", fmt.Sprintf("%.2f %% (median of %s)", median(garbage), floats(garbage, "%.2f")))
 	}
 
 	s, err := b.start()
@@ -48,20 +50,23 @@ func (b *bench) oneRouter() error {
 	return errors.Join(err, s.stop(b))
 }
 
-// ingest loads a fresh station and returns the processor time and the time that took.
-func (b *bench) ingest(kind stationKind, o sim.Options) (cpu, wall time.Duration, err error) {
+// took is what a load took: processor time, of it that of garbage collection, and time.
+type took struct{ cpu, garbage, wall time.Duration }
+
+// ingest loads a fresh station.
+func (b *bench) ingest(kind stationKind, o sim.Options) (t took, err error) {
 	s, err := b.startKind(kind)
 	if err != nil {
-		return 0, 0, err
+		return took{}, err
 	}
-	before, began := s.cpu(), time.Now()
+	cpu, garbage, began := s.cpu(), s.collections().cpu, time.Now()
 	l, err := b.dump(s, o)
 	if err == nil {
 		_, err = s.settled(b.ctx, l)
-		cpu, wall = s.cpu()-before, time.Since(began)
+		t = took{s.cpu() - cpu, s.collections().cpu - garbage, time.Since(began)}
 		l.close()
 	}
-	return cpu, wall, errors.Join(err, s.stop(b))
+	return t, errors.Join(err, s.stop(b))
 }
 
 // latency is only the questions while routes come in.
@@ -100,7 +105,7 @@ func (b *bench) latencyOf(kind stationKind) error {
 
 // questions loads a station and asks it.
 func (b *bench) questions(s *benchStation, o sim.Options, idle func() string) error {
-	empty, cpu, before := s.rss(), s.cpu(), s.collections()
+	empty := s.rss()
 	o.Changes = -1
 	l, err := b.dump(s, o)
 	if err != nil {
@@ -112,9 +117,6 @@ func (b *bench) questions(s *benchStation, o sim.Options, idle func() string) er
 		return err
 	}
 	loaded := s.rss()
-	g := s.collections()
-	g.cycles, g.cpu, cpu = g.cycles-before.cycles, g.cpu-before.cpu, s.cpu()-cpu
-	b.row("garbage collection during the load", "<= 0.5 % of CPU", fmt.Sprintf("%.2f %% (%d cycles, %s CPU)", 100*g.cpu.Seconds()/max(0.01, cpu.Seconds()), g.cycles, ms(g.cpu)))
 	b.row("memory, 10 full peers of one router", "<= 22 B/route", fmt.Sprintf("%.1f B/route (%s routes, %d attribute sets, %s resident of which %s empty)",
 		float64(loaded-empty)/float64(sum.Routes), million(sum.Routes), sum.AttributeSets, quantity.Bytes(loaded), quantity.Bytes(empty)))
 

@@ -120,7 +120,7 @@ func TestBench(t *testing.T) {
 		t.Error(err)
 	}
 	for _, want := range []string{
-		"CPU ", "memory ", "kernel ", "CPU-s/M (median of", "garbage collection", "10 full peers of one router", "next hop over 0.02M routes", "AS path over", "community over",
+		"CPU ", "memory ", "CPU-s a GB touched first", "kernel ", "CPU-s/M (median of", "garbage collection during the larger load, no archive", "10 full peers of one router", "next hop over 0.02M routes", "AS path over", "community over",
 		"until the verdict", "'show bgp PREFIX' over the socket", "read lag", "changes per CPU second", "peer down, 2k routes", "an idle loop wakes late by",
 		"5 routers x 10 peers x 200 of 1M, archived", "5 routers x 10 peers x 200 of 1M, no archive", "2k routes each, no archive", "'show debug' p50", "50 served, 0 lost", "alive, at most", "said 1 refusal", "not installed here", "go test",
 	} {
