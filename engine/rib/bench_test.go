@@ -364,28 +364,27 @@ func (f *fullTables) churn(b *testing.B) {
 func BenchmarkChurn(b *testing.B) {
 	const changes = 4_000_000
 	f := loadFull(b, benchSize("RIB_PEERS", 10), 1_050_000, true)
-	keys := make([][5]byte, len(f.g.prefixes))
-	for i := range keys {
-		copy(keys[i][:], f.g.key(i))
-	}
+	r := rand.New(rand.NewPCG(5, 6))
+	keys, recs := make([][5]byte, changes), make([][]byte, changes/3+1)
 	b.ResetTimer()
 	b.ReportAllocs()
-	r := rand.New(rand.NewPCG(5, 6))
 	w := f.s.NewWriter()
 	sweeps, spent := f.s.Stats().Sweeps, time.Duration(0)
-	rec := []byte(nil)
 	for n := range b.N {
+		// As on a wire, what changes comes in the order of memory.
+		for i := range keys {
+			copy(keys[i][:], f.g.key(r.IntN(len(f.g.prefixes))))
+		}
+		for i := range recs {
+			recs[i] = appendRecord(recs[i][:0], 1<<62|uint64(n)<<32|uint64(i))
+		}
 		from := processCPU()
-		for i := 0; i < changes; i += 3 {
-			rec = appendRecord(rec[:0], 1<<62|uint64(n)<<32|uint64(i))
-			for j := i; j < i+3; j++ {
-				key := &keys[r.IntN(len(keys))]
-				t, k := f.tables[j%len(f.tables)], key[:1+(key[0]+7)/8]
-				if j%10 < 3 {
-					w.Withdraw(t, k, 0, benchNow.Add(time.Hour))
-				} else {
-					w.Announce(t, k, 0, rec, benchNow.Add(time.Hour))
-				}
+		for j := range keys {
+			t, k := f.tables[j%len(f.tables)], keys[j][:1+(keys[j][0]+7)/8]
+			if j%10 < 3 {
+				w.Withdraw(t, k, 0, benchNow.Add(time.Hour))
+			} else {
+				w.Announce(t, k, 0, recs[j/3], benchNow.Add(time.Hour))
 			}
 		}
 		w.Flush()
