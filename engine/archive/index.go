@@ -382,7 +382,13 @@ func (c *catalog) write(client uint32, infos []*info, after uint64, list *direct
 		kind = kindLean
 	}
 	s := inMemory(infos)
-	var b []byte
+	size := 0
+	for _, i := range infos {
+		if size += i.size(); list != nil && i.listed {
+			size -= len(i.filter)
+		}
+	}
+	b := make([]byte, 0, size)
 	for _, i := range infos {
 		if list != nil && i.listed {
 			lean := *i
