@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"bmp/engine/archive"
 	"bmp/engine/client"
 	"bmp/proto/bgp"
 	"bmp/proto/bmp"
@@ -211,6 +212,43 @@ func TestSwitchWithoutTheMessagesIsIncomplete(t *testing.T) {
 	r.send(new(bmptest.Session).PeerUp(p).Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16")))
 	if tab := r.table("10.0.0.1", bmp.AdjInPre, bgp.IPv4Unicast); tab.Incomplete || tab.Routes != 1 {
 		t.Errorf("%+v", tab)
+	}
+}
+
+// TestSwitchReadsTheArchive: what the memory no longer has of a table that turns out to be coded otherwise is read from the archive,
+// from the Peer Up on and no further.
+func TestSwitchReadsTheArchive(t *testing.T) {
+	s := startStation(t, func(o *Options) { o.StateDir, o.Archive = t.TempDir(), &archive.Options{} })
+	r := connect(t, s, "127.0.0.2", "edge1")
+	p, other := addPathPeer(), bmptest.NewPeer("10.0.0.2", 65002)
+	ambiguous := func(prefix string) []byte { // reads with path IDs, too, as other routes
+		return bmptest.Update{ASPath: []uint32{65001}, Announce: bmptest.Prefixes(prefix, prefix, prefix, prefix, prefix)}.Bytes()
+	}
+	m := new(bmptest.Session).PeerUp(other).PeerUp(p).Monitor(p, bmp.AdjInPre, announce(65001, "10.99.0.0/16")).PeerDown(p, bmp.DownRemote, nil)
+	p.RemotePort++
+	m.PeerUp(p).Monitor(p, bmp.AdjInPre, ambiguous("0.0.0.0/0")).Monitor(p, bmp.AdjInPost, announce(65001, "10.98.0.0/16"))
+	for range 25_000 {
+		m.Monitor(other, bmp.AdjInPre, announce(65002, "10.1.0.0/16"))
+	}
+	r.send(m)
+	if ring := r.client.Info(now()).Ring; ring.Kept > 2000 {
+		t.Fatalf("in memory: %+v", ring)
+	}
+	m = new(bmptest.Session)
+	for i := range 3 {
+		m.Monitor(p, bmp.AdjInPre, announce(65001, fmt.Sprintf("10.%d.0.0/16", i)))
+	}
+	r.send(m)
+	if tab := r.table("10.0.0.1", bmp.AdjInPre, bgp.IPv4Unicast); !tab.Switched || tab.Incomplete || tab.Routes != 4 {
+		t.Errorf("%+v", tab)
+	}
+	r.hasRoutes("10.0.0.1 adj-in-pre 0.0.0.0/0", "10.0.0.1 adj-in-pre 10.0.0.0/16", "10.0.0.1 adj-in-pre 10.1.0.0/16", "10.0.0.1 adj-in-pre 10.2.0.0/16",
+		"10.0.0.1 adj-in-post 10.98.0.0/16#0", "10.0.0.2 adj-in-pre 10.1.0.0/16")
+	// When somebody says how it is coded, too.
+	r.client.SetQuirk(client.Quirk{Peer: 2, AddPath: true, Family: bgp.IPv4Unicast, On: true})
+	until(t, "the table was read again", func() bool { return r.table("10.0.0.1", bmp.AdjInPre, bgp.IPv4Unicast).AddPath })
+	if tab := r.table("10.0.0.1", bmp.AdjInPre, bgp.IPv4Unicast); tab.Incomplete || tab.Routes != 1 {
+		t.Errorf("%+v", tab) // the route of the archive: the other messages cannot be read so
 	}
 }
 

@@ -49,5 +49,6 @@
 //	client.labelMu, named.mu, unread.mu, Budget.mu, ring.mu, the route store's locks, the archive's, event.Bus.mu, State.mu
 //
 // Two clients are never locked at once. No lock is held while something is written to a socket or a file, but for the
-// lines of the state file that say to whom an ID belongs.
+// lines of the state file that say to whom an ID belongs; nor while something is read, but for archived messages of which a
+// session rebuilds a table that turned out to be coded otherwise: two seconds at most, and seldom (client/voting.go).
 package engine

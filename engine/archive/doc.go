@@ -8,6 +8,7 @@
 //	                                                                 bmp.STATION.checkpoint.CLIENT-keys
 //
 //	Messages, Events, Sessions, Stats      walk the blocks of a time
+//	Newest (newest.go)                    goes back from the newest message, through what waits in memory and what is stored
 //	At, History (at.go)                   find the blocks that decide (plan.go), decode them ahead of need (ahead.go), and replay
 //	                                      their messages up to a time (replay.go)
 //

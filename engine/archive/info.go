@@ -246,12 +246,14 @@ func (s *scanner) scan(i *info, block []byte, codings map[codingKey]coding, list
 			continue
 		}
 		i.raw += len(r.raw)
-		p := perPeer(r.raw)
+		p, typ := perPeer(r.raw), messageType(r.raw)
 		if p == nil {
+			if typ == bmp.PeerUpType || typ == bmp.PeerDownType {
+				i.flags |= flagState // so that it is found by its type, though it is too short to say anything
+			}
 			continue
 		}
 		now := coding{r.addPath, r.flags&recordAS4 != 0}
-		typ := messageType(r.raw)
 		near := &s.near[(p[25]^p[24]<<3^p[29]^p[28]^p[33]^p[1]>>2^p[9])%64]
 		if !near.ok || near.header != [34]byte(p) || near.coding != now {
 			var h bmp.PerPeerHeader

@@ -61,10 +61,10 @@ func (s *Session) apply(f bmp.Frame) {
 		}
 		s.mark.profile = c.profile
 	}
-	c.ring.append(&s.mark)
-	if s.archive != nil {
-		s.keep()
+	if s.archive != nil && !s.keep() {
+		s.mark.flags |= entryOnly
 	}
+	c.ring.append(&s.mark)
 	if len(c.feeds) > 0 {
 		s.feed()
 	}

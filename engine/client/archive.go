@@ -54,13 +54,13 @@ func (s *Session) endArchive(at time.Time, reason string) {
 	s.archive.End(r)
 }
 
-// keep gives the message that was applied to the archive.
-func (s *Session) keep() {
+// keep gives the message that was applied to the archive, and is false if that has no room for it.
+func (s *Session) keep() bool {
 	e := &s.kept
 	e.Time, e.Offset, e.Session, e.Raw = s.time, s.mark.offset, s.number, s.mark.raw
 	e.Context = bgp.Context{AS4: s.mark.flags&entryAS4 != 0, AddPath: s.mark.addPath}
 	e.Profile, e.Bad = s.mark.profile, s.mark.flags&entryMalformed != 0
-	s.archive.Append(e)
+	return s.archive.Append(e)
 }
 
 // ArchivePeers are the peers as the archive knows them.

@@ -142,7 +142,7 @@ func New(env *Env, id uint32, ident Identity, now time.Time) *Client {
 	remote := netip.AddrPortFrom(ident.Address, 0)
 	c.remote.Store(&remote)
 	c.turned.Store(now.UnixNano())
-	c.ring.budget = env.Budget
+	c.ring.budget, c.ring.archived = env.Budget, env.Archive != nil
 	env.Budget.add(&c.ring)
 	return c
 }

@@ -66,6 +66,12 @@ func parsePeerName(y string) (place string, addr netip.Addr, loc, ok bool) {
 	return place, addr, loc, err == nil || loc
 }
 
+// IsPeerName says whether y of a command can be what a peer is called, and is not an ID.
+func IsPeerName(y string) bool {
+	_, _, _, ok := parsePeerName(y)
+	return ok
+}
+
 // named says whether a peer is called so. A Loc-RIB that has an address, which it should not, goes by that, too.
 func (l *Label) named(place string, addr netip.Addr, loc bool) bool {
 	if loc && l.Type != bmp.LocRIBPeer || !loc && l.Address != addr {

@@ -8,8 +8,10 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"bmp/engine/archive"
 	"bmp/proto/bgp"
 	"bmp/proto/bmp"
 )
@@ -347,13 +349,19 @@ type MessageQuery struct {
 	OfType   bool // only Type; where Type is not a known one, those of all types not known
 	From, To time.Time
 	Last     int // the newest so many; 0: all
+
+	// Key, if not nil, is of the only peer, also of messages from before it got the ID that it has now; and Name what PeerName is to be.
+	Key  *archive.PeerKey
+	Name string
+	// Begin, if not nil, is told before the first message how many come, and where the oldest one kept stands, whether it is selected
+	// or not; nil where none is kept.
+	Begin func(n int, oldest *archive.Place) error
 }
 
 // Messages calls f with the messages kept that the query selects, oldest first. Their Raw is valid during the call
 // only, all else stays. f may take its time: the session does not wait for it. What is kept and lost is in the RingInfo.
 func (c *Client) Messages(ctx context.Context, q MessageQuery, f func(*Message) error) (RingInfo, error) {
-	info := c.ring.info()
-	spans := c.ring.pin()
+	info, spans := c.ring.look()
 	defer c.ring.release(spans)
 	total := 0
 	for _, s := range spans {
@@ -364,11 +372,19 @@ func (c *Client) Messages(ctx context.Context, q MessageQuery, f func(*Message) 
 		if q.Peer != 0 && e.peer != q.Peer {
 			return false
 		}
+		if q.Key != nil || q.Name != "" {
+			m := archive.Message{Entry: archive.Entry{Raw: e.raw}}
+			k, _, ok := m.Peer()
+			if !ok || q.Key != nil && k != *q.Key || q.Name != "" && !strings.EqualFold(peerName(k.Type, rdOf(k.Distinguisher), k.Address), q.Name) {
+				return false
+			}
+		}
 		if q.OfType && e.typ != q.Type && (q.Type.Known() || e.typ.Known()) {
 			return false
 		}
 		return (q.From.IsZero() || e.time >= q.From.UnixNano()) && (q.To.IsZero() || e.time <= q.To.UnixNano())
 	}
+	var oldest *archive.Place
 	walk := func(f func(e *entry) error) error {
 		seen := 0
 		for _, s := range spans {
@@ -379,7 +395,10 @@ func (c *Client) Messages(ctx context.Context, q MessageQuery, f func(*Message) 
 			for range s.count {
 				var e entry
 				e, b = decodeEntry(b)
-				if seen++; seen <= skip || !selected(&e) {
+				if seen++; seen == skip+1 {
+					oldest = &archive.Place{Session: c.sessionOf(e.session), Offset: e.offset, Time: time.Unix(0, e.time)}
+				}
+				if seen <= skip || !selected(&e) {
 					continue
 				}
 				if err := f(&e); err != nil {
@@ -390,12 +409,19 @@ func (c *Client) Messages(ctx context.Context, q MessageQuery, f func(*Message) 
 		return nil
 	}
 	from := 0
-	if q.Last > 0 {
+	if q.Last > 0 || q.Begin != nil {
 		n := 0
 		if err := walk(func(*entry) error { n++; return nil }); err != nil {
 			return info, err
 		}
-		from = n - q.Last
+		if q.Last > 0 {
+			from = max(0, n-q.Last)
+		}
+		if q.Begin != nil {
+			if err := q.Begin(n-from, oldest); err != nil {
+				return info, err
+			}
+		}
 	}
 	n := 0
 	err := walk(func(e *entry) error {
@@ -407,6 +433,13 @@ func (c *Client) Messages(ctx context.Context, q MessageQuery, f func(*Message) 
 		return f(&m)
 	})
 	return info, err
+}
+
+// sessionOf is the number of a session of which the ring has the low bits: it has not so many messages that they could be of
+// two.
+func (c *Client) sessionOf(low uint16) uint32 {
+	now := c.sessions.Load()
+	return now - uint32(uint16(now)-low)
 }
 
 // messageOf makes a Message that aliases the entry.

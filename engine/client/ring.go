@@ -17,6 +17,11 @@ const (
 	ringChunk     = 64 << 10
 	ringFirst     = 3 << 9 // most of ten thousand idle routers never need a second chunk
 	ringHeaderLen = 40
+
+	// With an archive, which has all that is older, and what is not stored yet in memory of its own.
+	archivedMessages = 1000      // and up to two chunks more, as they go as a whole
+	archivedBytes    = 256 << 10 // but for a message that is longer alone
+	archivedChunk    = 32 << 10
 )
 
 // DefaultBudget bounds the messages kept of all clients together, in bytes.
@@ -36,11 +41,15 @@ const DefaultBudget = 256 << 20
 // Messages go in at the end of the newest chunk; the oldest chunk goes as a whole. A chunk is written once: readers
 // pin the chunks and walk them without the lock, and a pinned chunk is left to the collector instead of being reused.
 //
+// Where the messages are archived, a short ring is enough: it saves asking the archive for the newest. A chunk with a message that
+// the archive had no room for stays for as long as it would without an archive, with all behind it.
+//
 // Lock order: Client.mu, Budget.mu, ring.mu. The budget's lock is never taken with ring.mu held.
 type ring struct {
-	budget *Budget
-	size   atomic.Int64 // bytes of all chunks; read by the budget without the lock
-	chunkN atomic.Int32 // how many; likewise
+	budget   *Budget
+	archived bool         // what is put in is archived, too
+	size     atomic.Int64 // bytes of all chunks; read by the budget without the lock
+	chunkN   atomic.Int32 // how many; likewise
 
 	mu      sync.Mutex
 	chunks  []*chunk
@@ -53,6 +62,7 @@ type chunk struct {
 	buf   []byte // len: written
 	count int
 	pins  int
+	only  bool // the archive lacks something in it
 }
 
 // entry is a message in the ring, its header decoded. raw aliases the chunk.
@@ -75,6 +85,7 @@ const (
 	entryAS4       = 1 << iota // AS numbers of its UPDATE are read as 4 octets
 	entryView                  // view says something
 	entryMalformed             //
+	entryOnly                  // the archive had no room for it
 )
 
 // append keeps a copy of e.raw. It is called by the session goroutine only.
@@ -99,6 +110,7 @@ func (r *ring) append(e *entry) {
 	binary.BigEndian.PutUint16(h[37:], e.session)
 	copy(c.buf[n+ringHeaderLen:], e.raw)
 	c.count++
+	c.only = c.only || e.flags&entryOnly != 0
 	r.count++
 	r.mu.Unlock()
 }
@@ -134,11 +146,22 @@ func decodeEntry(b []byte) (e entry, rest []byte) {
 // and the budget of all clients want it.
 func (r *ring) grow(need int) {
 	r.mu.Lock()
-	size := max(need, r.budget.chunk())
+	size := r.budget.chunk()
+	if r.archived {
+		size = min(size, archivedChunk)
+	}
+	size = max(need, size)
 	if len(r.chunks) < 3 && need <= ringFirst<<(2*len(r.chunks)) {
 		size = min(size, ringFirst<<(2*len(r.chunks))) // 1.5, 6, 24 KiB, then full chunks
 	}
-	for len(r.chunks) > 0 && (r.count-r.chunks[0].count >= ringMessages || int(r.size.Load())+size > ringBytes) {
+	for len(r.chunks) > 0 {
+		most, mostBytes := ringMessages, ringBytes
+		if r.archived && !r.chunks[0].only {
+			most, mostBytes = archivedMessages, archivedBytes
+		}
+		if r.count-r.chunks[0].count < most && int(r.size.Load())+size <= mostBytes {
+			break
+		}
 		r.dropOldest(true)
 	}
 	c := r.spare
@@ -164,7 +187,7 @@ func (r *ring) dropOldest(keepSpare bool) {
 	r.chunkN.Add(-1)
 	r.budget.used.Add(-int64(cap(c.buf)))
 	if keepSpare && c.pins == 0 && cap(c.buf) <= ringChunk {
-		c.buf, c.count = c.buf[:0], 0
+		c.buf, c.count, c.only = c.buf[:0], 0, false
 		r.spare = c
 	}
 }
@@ -191,6 +214,12 @@ type span struct {
 
 // pin returns the chunks as they are now; release must follow.
 func (r *ring) pin() []span {
+	_, s := r.look()
+	return s
+}
+
+// look is pin with what is kept at that moment.
+func (r *ring) look() (RingInfo, []span) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := make([]span, len(r.chunks))
@@ -198,7 +227,7 @@ func (r *ring) pin() []span {
 		c.pins++
 		s[i] = span{c, c.buf, c.count}
 	}
-	return s
+	return r.infoLocked(), s
 }
 
 func (r *ring) release(spans []span) {
@@ -213,6 +242,10 @@ func (r *ring) release(spans []span) {
 func (r *ring) info() RingInfo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.infoLocked()
+}
+
+func (r *ring) infoLocked() RingInfo {
 	over := max(0, r.count-ringMessages) // still in the oldest chunk, but no longer shown
 	i := RingInfo{Kept: r.count - over, Bytes: int(r.size.Load()), Dropped: r.dropped + uint64(over)}
 	if len(r.chunks) > 0 && r.chunks[0].count > 0 {
@@ -220,17 +253,6 @@ func (r *ring) info() RingInfo {
 		i.Oldest = time.Unix(0, e.time)
 	}
 	return i
-}
-
-// oldest is in which session and where in its stream the oldest kept message begins; not ok for an empty ring.
-func (r *ring) oldest() (session uint16, offset int64, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.chunks) == 0 || r.chunks[0].count == 0 {
-		return 0, 0, false
-	}
-	e, _ := decodeEntry(r.chunks[0].buf)
-	return e.session, e.offset, true
 }
 
 // Budget bounds the messages kept of all clients together. When it is full the longest ring is cut first. The zero

@@ -123,3 +123,62 @@ func TestTheLongestRingIsCutFirst(t *testing.T) {
 		t.Errorf("%d bytes are kept of 402 clients, %d allowed", b.Used(), b.Limit)
 	}
 }
+
+// With an archive a ring is short, and a busy client's allocates nothing.
+func TestArchivedRingIsShort(t *testing.T) {
+	for _, size := range []int{20, 60, 150, 1000, 20_000} {
+		r := newRing(new(Budget))
+		r.archived = true
+		for i := range 20_000 {
+			r.put(i, size)
+			if n := r.size.Load(); n > archivedBytes {
+				t.Fatalf("%d bytes of messages of %d", n, size)
+			}
+		}
+		i := r.info()
+		if room := archivedBytes - archivedChunk - 4096; i.Kept > archivedMessages+2*archivedChunk/(ringHeaderLen+size) || i.Kept < min(archivedMessages, room/(ringHeaderLen+size)/2) ||
+			i.Kept+int(i.Dropped) != 20_000 {
+			t.Errorf("of %d bytes each: %+v", size, i)
+		}
+		if n := testing.AllocsPerRun(2000, func() { r.put(1, 0) }); n != 0 {
+			t.Errorf("%v allocations for a message", n)
+		}
+	}
+	// One that is longer than all that may be kept is kept alone.
+	r := newRing(new(Budget))
+	r.archived = true
+	r.put(1, 60)
+	r.put(2, 1<<20)
+	if i := r.info(); i.Kept != 1 {
+		t.Errorf("%+v", i)
+	}
+	r.put(3, 60)
+	if i := r.info(); i.Kept != 1 || i.Bytes > archivedBytes {
+		t.Errorf("%+v", i)
+	}
+}
+
+// What the archive had no room for stays, with what came after it, for as long as without one.
+func TestArchivedRingKeepsWhatOnlyItHas(t *testing.T) {
+	r := newRing(new(Budget))
+	r.archived = true
+	for i := range 5000 {
+		r.put(i, 60)
+	}
+	for i := range 10 {
+		r.append(&entry{time: int64(10_000 + i), typ: bmp.PeerUpType, flags: entryOnly, raw: make([]byte, 60)})
+	}
+	for i := range 9000 {
+		r.put(20_000+i, 60)
+	}
+	has := func() bool { return r.all()[0].time <= 10_000 }
+	if !has() {
+		t.Errorf("gone: %+v", r.info())
+	}
+	for i := range 3000 {
+		r.put(30_000+i, 60)
+	}
+	if i := r.info(); has() || i.Kept > archivedMessages+2*archivedChunk/100 || i.Bytes > archivedBytes {
+		t.Errorf("after 12,000 more: %+v", i)
+	}
+}

@@ -70,6 +70,8 @@ type Session struct {
 	badLines   badLines
 	crowded    int64             // until then, on the clock, there is no room for another peer
 	archive    *archive.Appender // nil: none
+	reread     time.Duration     // taken to read archived messages again, less what has been earned back since
+	rereadAt   time.Time
 
 	*work // nil while the session waits for the router
 }

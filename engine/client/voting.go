@@ -1,9 +1,12 @@
 package client
 
 import (
+	"context"
 	"fmt"
+	"math"
 	"time"
 
+	"bmp/engine/archive"
 	"bmp/proto/bgp"
 	"bmp/proto/bmp"
 )
@@ -16,7 +19,7 @@ import (
 // Most fields can be read both ways and then prove nothing. One that can be read one way alone is read that way, for
 // itself, and votes for it; three votes for the other way, with none for the present one between them, switch the
 // peer, view and family. The table is then emptied, because ambiguous messages before were read the wrong way, and
-// rebuilt from the messages kept.
+// rebuilt from the messages kept, in memory or in the archive.
 const votesToSwitch = 3
 
 // judgeAddPath decides about a field that does not read as its table is, or of a table on which there is doubt. It
@@ -199,15 +202,38 @@ func (s *Session) rebuild(p *peer, v *view, t *table) {
 	if p.emptiedIn == s.number {
 		after = max(after, p.emptied) // by a Peer Down: what was before is gone
 	}
-	session, oldest, kept := s.client.ring.oldest()
-	if kept {
-		t.incomplete = session == uint16(s.number) && oldest > max(after, 0)
-	} else {
-		t.incomplete = frame.Offset > 0
-	}
 	spans := s.client.ring.pin()
 	defer s.client.ring.release(spans)
+	var before *archive.Place // the oldest in the ring; nil: it is empty
+	t.incomplete = frame.Offset > 0
+	if len(spans) > 0 && spans[0].count > 0 {
+		e, _ := decodeEntry(spans[0].buf)
+		before = &archive.Place{Session: s.client.sessionOf(e.session), Offset: e.offset, Time: time.Unix(0, e.time)}
+		t.incomplete = before.Session == s.number && e.offset > max(after, 0)
+	}
 	var parser bmp.Parser
+	again := func(raw []byte, offset int64, profile bmp.Profile, at int64) {
+		f, err := bmp.FrameOf(raw, offset)
+		if err != nil {
+			return
+		}
+		parser.Profile = profile
+		m, err := parser.Parse(f)
+		if err != nil {
+			return
+		}
+		rm := m.(*bmp.RouteMonitoring)
+		s.frame = f
+		s.now, s.time = at, time.Unix(0, at)
+		s.applyUpdate(p, v, rm.Update, s.codingOf(rm, t))
+	}
+	if t.incomplete && s.archive != nil {
+		var list []archive.Message
+		list, t.incomplete = s.archived(p, t.view, after, before)
+		for _, m := range list {
+			again(m.Raw, m.Offset, m.Profile, m.Time.UnixNano())
+		}
+	}
 	for _, span := range spans {
 		b := span.buf
 		for range span.count {
@@ -217,21 +243,40 @@ func (s *Session) rebuild(p *peer, v *view, t *table) {
 				e.offset <= after {
 				continue
 			}
-			f, err := bmp.FrameOf(e.raw, e.offset)
-			if err != nil {
-				continue
-			}
-			parser.Profile = e.profile
-			m, err := parser.Parse(f)
-			if err != nil {
-				continue
-			}
-			rm := m.(*bmp.RouteMonitoring)
-			s.frame = f
-			s.now, s.time = e.time, time.Unix(0, e.time)
-			s.applyUpdate(p, v, rm.Update, s.codingOf(rm, t))
+			again(e.raw, e.offset, e.profile, e.time)
 		}
 	}
+}
+
+// Bounds of what is read from the archive to rebuild tables. The session waits for it, and who asks about its client.
+const (
+	rebuildBytes = ringBytes       // of messages, for one table: as far back as is kept in memory where there is no archive
+	rebuildWait  = 2 * time.Second // for one table, and for many that are rebuilt at a time
+	rebuildShare = 20              // in the long run, one part of so many of the time
+)
+
+// archived are the Route Monitoring messages of a table that came after an offset of the session's stream and before what the ring
+// has; incomplete says that there may be more.
+func (s *Session) archived(p *peer, view bmp.View, after int64, before *archive.Place) (list []archive.Message, incomplete bool) {
+	if s.env.Archive.Load().Trouble {
+		return nil, true
+	}
+	began := time.Now()
+	s.reread = max(0, s.reread-began.Sub(s.rereadAt)/rebuildShare)
+	s.rereadAt = began
+	ctx, cancel := context.WithTimeout(context.Background(), rebuildWait-s.reread)
+	defer cancel()
+	key := p.key.archived()
+	list, tail, err := s.env.Archive.Newest(ctx, s.client.id, archive.Query{Peer: &key, Markers: true}, archive.Window{
+		Last: math.MaxInt, Bytes: rebuildBytes,
+		Before: before, After: &archive.Place{Session: s.number, Offset: after},
+		Match: func(m *archive.Message) bool {
+			_, v, ok := m.Peer()
+			return ok && v == view && m.Type == bmp.RouteMonitoringType
+		},
+	})
+	s.reread += time.Since(began)
+	return list, err != nil || !tail.Whole || tail.Gone || len(tail.Gaps) > 0 || len(tail.Corrupt) > 0
 }
 
 // recode works out anew, after a Peer Up or when a quirk was set, how the peer's tables are coded. A form that votes

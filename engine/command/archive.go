@@ -243,51 +243,75 @@ func sizeText(n int64) string {
 // pastMessages is how many `last` may say of messages of a time: they are held while the time is walked.
 const pastMessages = 10_000
 
-// showPastMessages is show client X messages since, and from ... to.
-func showPastMessages(ctx context.Context, c *call, cl *client.Client) error {
-	a, err := c.archive()
-	if err != nil {
-		return err
-	}
-	var q archive.Query
-	if t, ok := c.m.Time("since"); ok {
-		q.From = t
-	}
-	if t, ok := c.m.Time("from"); ok {
-		q.From = t
-		to, _ := c.m.Time("to")
-		if q.To = c.through(to); q.To.Before(q.From) {
-			return c.invalid("to", "a time that is not before the other")
-		}
-	}
+// messageFilter is which of the archived messages of a client the line wants, whatever their time. A peer that the router has not
+// spoken of since the station started is known by its name alone: unknown is what to say if no message has it.
+func (c *call) messageFilter(cl *client.Client) (q archive.Query, unknown, err error) {
 	if text := c.m.Value("type"); text != "" {
 		q.OfType, q.Type = true, unknownType
 		if t, ok := bmp.ParseMessageType(text); ok {
 			q.Type = t
 		}
 	}
-	last, isLast := c.m.Number("last")
-	if isLast && (last == 0 || last > pastMessages) {
-		return c.invalid("last", fmt.Sprintf("a number of messages, 1 to %d", pastMessages))
+	y := c.m.Value("peer")
+	if y == "" {
+		return q, nil, nil
 	}
-	// A peer that the router has not spoken of since the station started is known by its name alone.
-	var unknownPeer error
-	if y := c.m.Value("peer"); y != "" {
-		p, err := findPeer(cl, y)
-		var e *control.Error
-		switch {
-		case err == nil:
-			k, ok := cl.ArchivePeer(p.ID)
-			if !ok {
-				return noPeer(cl, y)
-			}
+	p, err := findPeer(cl, y)
+	if err == nil {
+		if k, ok := cl.ArchivePeer(p.ID); ok {
 			q.Peer = &k
-		case errors.As(err, &e) && e.Code == control.CodeNotFound:
-			unknownPeer = err
-		default:
-			return err
+			return q, nil, nil
+		}
+		return q, nil, noPeer(cl, y)
+	}
+	var e *control.Error
+	if errors.As(err, &e) && e.Code == control.CodeNotFound && client.IsPeerName(y) {
+		return q, err, nil
+	}
+	return q, nil, err
+}
+
+// walkedText is what the line under an answer says of what could not be read.
+func (c *call) walkedText(w *archive.Walked) (text string) {
+	for i := range w.Gaps {
+		if i == shownGaps {
+			text += fmt.Sprintf("; %d more gaps", len(w.Gaps)-i)
+			break
+		}
+		text += "; " + c.gapText(&w.Gaps[i])
+	}
+	if n := uint64(len(w.Corrupt)) + w.More; n > 0 {
+		text += fmt.Sprintf("; %s cannot be read, the first is %v", plural(int(n), "block"), w.Corrupt[0])
+	}
+	return text
+}
+
+// showPastMessages is show client X messages since, and from ... to.
+func showPastMessages(ctx context.Context, c *call, cl *client.Client) error {
+	a, err := c.archive()
+	if err != nil {
+		return err
+	}
+	var from, to time.Time
+	if t, ok := c.m.Time("since"); ok {
+		from = t
+	}
+	if t, ok := c.m.Time("from"); ok {
+		from = t
+		t, _ := c.m.Time("to")
+		if to = c.through(t); to.Before(from) {
+			return c.invalid("to", "a time that is not before the other")
 		}
 	}
+	last, isLast := c.m.Number("last")
+	if isLast && (last == 0 || last > pastMessages) {
+		return c.invalidLast()
+	}
+	q, unknownPeer, err := c.messageFilter(cl)
+	if err != nil {
+		return err
+	}
+	q.From, q.To = from, to
 	unsaved := ""
 	if q.To.IsZero() || c.Now.Sub(q.To) < 5*time.Second {
 		sctx, cancel := context.WithTimeout(ctx, archivePatience)
@@ -338,18 +362,47 @@ func showPastMessages(ctx context.Context, c *call, cl *client.Client) error {
 	if shown == 0 && unknownPeer != nil {
 		return unknownPeer
 	}
-	text := plural(shown, "message") + unsaved
-	for i := range w.Gaps {
-		if i == shownGaps {
-			text += fmt.Sprintf("; %d more gaps", len(w.Gaps)-i)
-			break
+	return c.out.Trailer(plural(shown, "message") + unsaved + c.walkedText(&w))
+}
+
+func (c *call) invalidLast() error {
+	return c.invalid("last", fmt.Sprintf("a number of messages, 1 to %d", pastMessages))
+}
+
+// searchBytes is how many bytes of archived messages are looked through for the newest ones, which may be few of very many.
+const searchBytes = 256 << 20
+
+// showOlderMessages shows the archived messages that came before what the memory has, the newest of them; note is what the line under
+// the answer says about them. Without an archive that answers the answer is what the memory has.
+func (c *call) showOlderMessages(ctx context.Context, a *archive.Archive, cl *client.Client, q archive.Query, w archive.Window, show func(*client.Message) error) (t archive.Tail, note string, err error) {
+	rctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	patience := time.AfterFunc(2*archivePatience, cancel)
+	defer patience.Stop()
+	tell := c.progress()
+	q.Progress = func(done, _ uint64) {
+		patience.Reset(2 * archivePatience)
+		tell(fmt.Sprintf("%d blocks looked through", done))
+	}
+	w.Bytes = searchBytes
+	list, t, err := a.Newest(rctx, cl.ID(), q, w)
+	switch {
+	case ctx.Err() != nil:
+		return t, "", ctx.Err()
+	case rctx.Err() != nil:
+		note = "; the archive does not answer"
+	case err != nil:
+		note = "; older ones cannot be read: " + err.Error()
+	case !t.Cut.IsZero():
+		note = "; what came before " + c.clock(t.Cut) + " was not looked through (since T does)"
+	}
+	for i := range list {
+		m := client.FromArchive(&list[i])
+		if err := show(&m); err != nil {
+			return t, "", err
 		}
-		text += "; " + c.gapText(&w.Gaps[i])
 	}
-	if n := uint64(len(w.Corrupt)) + w.More; n > 0 {
-		text += fmt.Sprintf("; %s cannot be read, the first is %v", plural(int(n), "block"), w.Corrupt[0])
-	}
-	return c.out.Trailer(text)
+	return t, note + c.walkedText(&t.Walked), nil
 }
 
 // addPastSessions puts the sessions that the client's log does not have, those of earlier runs of the station, before those

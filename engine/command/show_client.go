@@ -281,11 +281,18 @@ func (c *call) sessionText(s client.SessionInfo) string {
 
 // ringText says what of the messages is kept.
 func (c *call) ringText(r client.RingInfo) string {
+	archived := r.Dropped > 0 && c.station.Archive() != nil
 	s := plural(r.Kept, "message")
+	if archived {
+		s += " in memory"
+	}
 	if r.Kept > 0 {
 		s += ", " + formatSize(uint64(r.Bytes), 1) + ", since " + c.clock(r.Oldest)
 	}
-	if r.Dropped > 0 {
+	switch {
+	case archived:
+		s += "; " + formatCount(r.Dropped, 1) + " older left to the archive"
+	case r.Dropped > 0:
 		s += ", " + formatCount(r.Dropped, 1) + " older dropped"
 	}
 	return s

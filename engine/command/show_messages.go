@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/hex"
 	"math"
+	"strings"
 
+	"bmp/engine/archive"
 	"bmp/engine/client"
 	"bmp/proto/bmp"
+	"bmp/proto/control"
 	"bmp/proto/filter"
 )
 
@@ -130,44 +133,75 @@ func showMessages(ctx context.Context, c *call) error {
 	if c.m.Has("since") || c.m.Has("from") {
 		return showPastMessages(ctx, c, cl)
 	}
+	a := c.station.Archive()
 	q := client.MessageQuery{Last: defaultMessages}
-	if c.m.Value("peer") != "" {
+	if n, ok := c.m.Number("last"); ok {
+		if a != nil && (n == 0 || n > pastMessages) {
+			return c.invalidLast()
+		}
+		if n == 0 {
+			return c.invalid("last", "a number of messages, 1 or more")
+		}
+		q.Last = int(min(n, 1<<20))
+	}
+	older, unknownPeer, err := c.messageFilter(cl)
+	switch {
+	case err != nil:
+		return err
+	case a != nil:
+		if q.Key = older.Peer; unknownPeer != nil {
+			q.Name = c.m.Value("peer")
+		}
+	case unknownPeer != nil:
+		return unknownPeer
+	case older.Peer != nil:
 		p, err := findPeer(cl, c.m.Value("peer"))
 		if err != nil {
 			return err
 		}
 		q.Peer = p.ID
 	}
-	if n, ok := c.m.Number("last"); ok {
-		if n == 0 {
-			return c.invalid("last", "a number of messages, 1 or more")
-		}
-		q.Last = int(min(n, 1<<20))
-	}
-	if text := c.m.Value("type"); text != "" {
-		q.OfType, q.Type = true, unknownType
-		if t, ok := bmp.ParseMessageType(text); ok {
-			q.Type = t
-		}
-	}
+	q.OfType, q.Type = older.OfType, older.Type
 	form := c.messageForm()
 	if err := c.columns(messageTable...); err != nil {
 		return err
 	}
 	shown := 0
-	ring, err := cl.Messages(ctx, q, func(m *client.Message) error {
+	show := func(m *client.Message) error {
 		shown++
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		return c.out.Record(c.messageRecord(m, form))
-	})
+	}
+	var tail archive.Tail
+	note := ""
+	if a != nil {
+		q.Begin = func(n int, oldest *archive.Place) (err error) {
+			w := archive.Window{Last: q.Last - n, Before: oldest}
+			if q.Name != "" {
+				w.Match = func(m *archive.Message) bool { return strings.EqualFold(client.FromArchive(m).PeerName, q.Name) }
+			}
+			tail, note, err = c.showOlderMessages(ctx, a, cl, older, w, show)
+			return err
+		}
+	}
+	ring, err := cl.Messages(ctx, q, show)
 	if err != nil {
 		return err
 	}
-	text := plural(shown, "message")
-	if ring.Dropped > 0 {
+	if shown == 0 && unknownPeer != nil {
+		if !tail.Cut.IsZero() {
+			return control.Errorf(control.CodeNotFound, "No peer '%s' on client %d, nor in its messages since %s", q.Name, cl.ID(), c.clock(tail.Cut))
+		}
+		return unknownPeer
+	}
+	text := plural(shown, "message") + note
+	switch {
+	case ring.Dropped > 0 && (a == nil || tail.Whole && tail.Blocks == 0):
 		text += "; " + formatCount(ring.Dropped, 1) + " older ones are no longer kept"
+	case tail.Gone:
+		text += "; older ones are no longer kept"
 	}
 	return c.out.Trailer(text)
 }

@@ -55,7 +55,11 @@ func rows() []row {
 		{grammar.Command{ID: "show client", Pattern: "show client CLIENT", Help: "one client: identity, counters, peers, routes, sessions",
 			Examples: []string{"show client 1", "show client edge1.ams", "show client 10.1.0.1"}}, showClient},
 		{grammar.Command{ID: "show client messages", Pattern: "show client CLIENT messages " + messageOptions, Help: "the newest messages, decoded",
-			Columns:  messageColumns,
+			Columns: messageColumns,
+			Long: "The newest 50, or as many as last says, up to 10,000. Where messages are archived, the newest 1,000 or 256KB of each client are in " +
+				"memory, and what is missing is read from the archive: at most 256MB of messages are looked through for those of a peer or a type, " +
+				"since T for all of them. Without an archive there are 10,000 messages or 16MB of each client, in memory. All clients together " +
+				"have 256MB there, less where the memory limit is low; the client with the most gives way.",
 			Examples: []string{"show client 1 messages", "show client 1 messages last 5 type peer-down detail"}}, showMessages},
 		{grammar.Command{ID: "show client peers", Pattern: "show client CLIENT peers", Help: "the peers of a client, one line each", Columns: peerColumns,
 			Examples: []string{"show client 1 peers", "show client 1 peers | include ' down '"}}, showClientPeers},
