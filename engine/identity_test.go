@@ -94,19 +94,21 @@ func TestASilentSessionGivesWay(t *testing.T) {
 
 func TestIDsAreNeverReused(t *testing.T) {
 	dir := t.TempDir()
+	var first time.Time // of client 1, who says its name in its first message
 	run := func(f func(s *Station)) {
 		t.Run("run", func(t *testing.T) {
 			f(startStation(t, func(o *Options) { o.StateDir = dir; o.Retention = time.Nanosecond }))
 		})
 	}
 	run(func(s *Station) {
-		connect(t, s, "127.0.0.2", "edge1")
+		edge1 := connect(t, s, "127.0.0.2", "edge1")
 		nameless := &router{t: t, station: s, conn: dial(t, s, "127.0.0.3")}
 		nameless.send(new(bmptest.Session).PeerUp(bmptest.NewPeer("10.0.0.1", 65001)))
 		edge3 := connect(t, s, "127.0.0.4", "edge \"3\"\n")
 		if got := ids(s); !slices.Equal(got, []uint32{1, 2, 3}) {
 			t.Fatalf("IDs %v", got)
 		}
+		first = edge1.client.First()
 		edge3.close()
 		if f := s.FlushClient(edge3.client, false); !f.Client {
 			t.Errorf("a client that is down was not flushed: %+v", f)
@@ -127,11 +129,16 @@ func TestIDsAreNeverReused(t *testing.T) {
 		if got := ids(s); !slices.Equal(got, []uint32{1, 4}) {
 			t.Fatalf("known after the restart: %v", got)
 		}
+		c, _ := s.Client(1)
+		if got := c.Info(time.Now()).FirstSeen; got.UnixMilli() != first.UnixMilli() {
+			t.Errorf("client 1 was seen first at %v, not %v", got, first)
+		}
 	})
 }
 
 func TestStateFileThatCannotBeReadIsAnError(t *testing.T) {
-	for _, text := range []string{"something else\n", "bmp clients 1\nnext x\n", "bmp clients 1\nclient 7 \"\" \"\" nowhere \"x\"\n"} {
+	for _, text := range []string{"something else\n", "bmp clients 1\nnext x\n", "bmp clients 1\nclient 7 \"\" \"\" nowhere \"x\"\n",
+		"bmp clients 1\nclient 7 \"\" \"\" 10.0.0.1 \"x\" today\n"} {
 		dir := t.TempDir()
 		writeFile(t, dir+"/clients", text)
 		if _, _, err := OpenState(dir); err == nil {
@@ -145,7 +152,7 @@ func TestStateFileThatCannotBeReadIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id, _ := s.NewID(client.Identity{}); id != 10 || len(known) != 1 || known[9].SysName != "e" {
+	if id, _ := s.NewID(client.Identity{}, time.Now()); id != 10 || len(known) != 1 || known[9].SysName != "e" || !known[9].First.IsZero() {
 		t.Errorf("next ID %d, known %v", id, known)
 	}
 }
@@ -385,7 +392,7 @@ func TestMemoryIsWatched(t *testing.T) {
 
 // FuzzState reads anything as the state file: what is taken is written again so that it reads the same.
 func FuzzState(f *testing.F) {
-	f.Add("bmp clients 1\nnext 8\nclient 3 \"blue\" \"vrf1\" 10.1.0.1 \"edge1.ams\"\nclient 4 \"\" \"\" 2001:db8::1 \"\"\ngone 3\n")
+	f.Add("bmp clients 1\nnext 8\nclient 3 \"blue\" \"vrf1\" 10.1.0.1 \"edge1.ams\"\nclient 4 \"\" \"\" 2001:db8::1 \"\"\nclient 5 \"\" \"\" 10.1.0.1 \"e\" 1764460800123\ngone 3\n")
 	f.Add("bmp clients 1\nclient 9 \"\" \"\" 10.0.0.1 \"e\"\nclient 10 \"\" \"")
 	f.Fuzz(func(t *testing.T, text string) {
 		dir := t.TempDir()
@@ -394,7 +401,7 @@ func FuzzState(f *testing.F) {
 		if err != nil {
 			return
 		}
-		id, err := s.NewID(client.Identity{SysName: "new", Address: netip.AddrFrom4([4]byte{10, 0, 0, 1})})
+		id, err := s.NewID(client.Identity{SysName: "new", Address: netip.AddrFrom4([4]byte{10, 0, 0, 1})}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

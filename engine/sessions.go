@@ -156,7 +156,7 @@ func (s *Station) attach(h client.Hello) (*client.Client, error) {
 			s.refusedSessions.Add(1)
 			return nil, fmt.Errorf("refused: the memory limit is near")
 		}
-		id, err := s.state.NewID(ident)
+		id, err := s.state.NewID(ident, h.Time)
 		if err != nil {
 			s.mu.Unlock()
 			s.say("State folder: %v", err)
@@ -178,7 +178,7 @@ func (s *Station) ended(c *client.Client) {
 	ident := c.Identity()
 	if ident.SysName != "" && s.clients[c.ID()] == c {
 		// The name may have come after the first message, or have changed.
-		if err := s.state.Renamed(c.ID(), ident); err != nil {
+		if err := s.state.Renamed(c.ID(), ident, c.First()); err != nil {
 			s.say("State folder: %v", err)
 		}
 	}

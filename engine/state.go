@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"bmp/engine/client"
 )
@@ -22,8 +23,10 @@ import (
 //
 //	bmp clients 1
 //	next 8                                               no ID below 8 is free
-//	client 3 "" "" 10.1.0.1 "edge1.ams"                  ID, namespace, VRF device, address, sysName
+//	client 3 "" "" 10.1.0.1 "edge1.ams" 1764460800123    ID, namespace, VRF device, address, sysName, when it got the ID
 //	gone 3
+//
+// The time is in Unix milliseconds; older files lack it.
 //
 // A line is written before its ID is used. It reaches the disk within about a second (Sync): a killed station loses
 // none, a power cut at most those of the last second. A line that a full disk cut short is taken back before the next
@@ -39,8 +42,14 @@ type State struct {
 	least int64     // size when it was last written anew
 	torn  bool      // there is more in it than those
 	next  uint32
-	known map[uint32]client.Identity // what a reader of the file would know
+	known map[uint32]Known // what a reader of the file would know
 	dirty bool
+}
+
+// Known is a client that can come back.
+type Known struct {
+	client.Identity
+	First time.Time // when it got its ID, to the millisecond; zero where the file does not say
 }
 
 // The file is written anew when it has stateTimesLeast times the size it had when that was last done, and stateSlack more.
@@ -62,10 +71,10 @@ const stateVersion = "bmp clients 1"
 
 // OpenState reads the file in dir, writes it anew without what is over, and returns the clients that can come back. An
 // empty dir keeps nothing. A file of which a line cannot be read is an error: an ID could be given twice.
-func OpenState(dir string) (*State, map[uint32]client.Identity, error) {
-	s := &State{next: 1, known: make(map[uint32]client.Identity)}
+func OpenState(dir string) (*State, map[uint32]Known, error) {
+	s := &State{next: 1, known: make(map[uint32]Known)}
 	if dir == "" {
-		return s, map[uint32]client.Identity{}, nil
+		return s, map[uint32]Known{}, nil
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, nil, fmt.Errorf("state folder: %w", err)
@@ -92,8 +101,8 @@ func OpenState(dir string) (*State, map[uint32]client.Identity, error) {
 func (s *State) compact() error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\nnext %d\n", stateVersion, s.next)
-	for id, ident := range s.known {
-		b.WriteString(stateLine(id, ident))
+	for id, k := range s.known {
+		b.WriteString(stateLine(id, k))
 	}
 	temp := s.path + ".new"
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o640)
@@ -120,12 +129,15 @@ func (s *State) compact() error {
 
 // stateLine is written for each session that begins, in its goroutine: package fmt would need a deeper stack, which each of
 // them kept.
-func stateLine(id uint32, i client.Identity) string {
+func stateLine(id uint32, i Known) string {
 	b := strconv.AppendUint(append(make([]byte, 0, 128), "client "...), uint64(id), 10)
 	b = strconv.AppendQuote(append(b, ' '), i.Netns)
 	b = strconv.AppendQuote(append(b, ' '), i.VRF)
 	b = append(append(b, ' '), i.Address.String()...)
 	b = strconv.AppendQuote(append(b, ' '), i.SysName)
+	if !i.First.IsZero() {
+		b = strconv.AppendInt(append(b, ' '), i.First.UnixMilli(), 10)
+	}
 	return string(append(b, '\n'))
 }
 
@@ -169,21 +181,28 @@ func (s *State) readLine(line string) error {
 	default:
 		return fmt.Errorf("%q is not known", word)
 	}
-	var ident client.Identity
-	var addr string
-	for _, f := range []*string{&ident.Netns, &ident.VRF, &addr, &ident.SysName} {
+	var k Known
+	var addr, first string
+	for _, f := range []*string{&k.Netns, &k.VRF, &addr, &k.SysName, &first} {
 		var field string
 		if field, rest, err = cutField(rest); err != nil {
 			return err
 		}
 		*f = field
 	}
-	if ident.Address, err = netip.ParseAddr(addr); err != nil {
+	if k.Address, err = netip.ParseAddr(addr); err != nil {
 		return err
 	}
+	if first != "" {
+		ms, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a time", first)
+		}
+		k.First = time.UnixMilli(ms)
+	}
 	s.next = max(s.next, uint32(id)+1)
-	if ident.SysName != "" { // without a name nobody can come back as this client
-		s.known[uint32(id)] = ident
+	if k.SysName != "" { // without a name nobody can come back as this client
+		s.known[uint32(id)] = k
 	}
 	return nil
 }
@@ -204,36 +223,41 @@ func cutField(s string) (field, rest string, err error) {
 }
 
 // NewID gives an ID that was never given before.
-func (s *State) NewID(i client.Identity) (uint32, error) {
+func (s *State) NewID(i client.Identity, now time.Time) (uint32, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := s.next
-	if err := s.write(stateLine(id, i)); err != nil {
+	id, k := s.next, knownSince(i, now)
+	if err := s.write(stateLine(id, k)); err != nil {
 		return 0, err
 	}
 	s.next++
-	s.know(id, i)
+	s.know(id, k)
 	return id, nil
 }
 
+func knownSince(i client.Identity, first time.Time) Known {
+	return Known{i, time.UnixMilli(first.UnixMilli())}
+}
+
 // know is what reading the line of a client does.
-func (s *State) know(id uint32, i client.Identity) {
-	if s.file != nil && i.SysName != "" {
-		s.known[id] = i
+func (s *State) know(id uint32, k Known) {
+	if s.file != nil && k.SysName != "" {
+		s.known[id] = k
 	}
 }
 
-// Renamed says what identity a client is known by now, if that is another one.
-func (s *State) Renamed(id uint32, i client.Identity) error {
+// Renamed says what identity a client is known by now, if that is another one, and since when it has had its ID.
+func (s *State) Renamed(id uint32, i client.Identity, first time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.known[id] == i {
+	k := knownSince(i, first)
+	if s.known[id] == k {
 		return nil
 	}
-	if err := s.write(stateLine(id, i)); err != nil {
+	if err := s.write(stateLine(id, k)); err != nil {
 		return err
 	}
-	s.know(id, i)
+	s.know(id, k)
 	return nil
 }
 

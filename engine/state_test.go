@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"testing"
+	"time"
 
 	"bmp/engine/client"
 )
@@ -27,7 +28,7 @@ func (f *fullDisk) WriteString(s string) (int, error) {
 
 // TestFullDiskLeavesAReadableState has a line cut short by a full disk, and another written once there is room again.
 func TestFullDiskLeavesAReadableState(t *testing.T) {
-	dir := t.TempDir()
+	dir, start := t.TempDir(), time.Unix(1764460800, 123456789)
 	s, _, err := OpenState(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -35,16 +36,16 @@ func TestFullDiskLeavesAReadableState(t *testing.T) {
 	router := func(name string) client.Identity {
 		return client.Identity{Address: netip.MustParseAddr("10.1.0.1"), SysName: name}
 	}
-	disk := &fullDisk{stateFile: s.file, room: len(stateLine(1, router("edge1"))) + 10}
+	disk := &fullDisk{stateFile: s.file, room: len(stateLine(1, knownSince(router("edge1"), start))) + 10}
 	s.file = disk
-	if id, err := s.NewID(router("edge1")); id != 1 || err != nil {
+	if id, err := s.NewID(router("edge1"), start); id != 1 || err != nil {
 		t.Fatalf("ID %d, %v", id, err)
 	}
-	if id, err := s.NewID(router("edge2")); err == nil {
+	if id, err := s.NewID(router("edge2"), start); err == nil {
 		t.Fatalf("ID %d on a full disk", id)
 	}
 	disk.room = 1 << 20
-	if id, err := s.NewID(router("edge3")); id != 2 || err != nil {
+	if id, err := s.NewID(router("edge3"), start); id != 2 || err != nil {
 		t.Fatalf("ID %d, %v", id, err)
 	}
 	if err := s.Close(); err != nil {
@@ -55,14 +56,14 @@ func TestFullDiskLeavesAReadableState(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if len(known) != 2 || known[1] != router("edge1") || known[2] != router("edge3") || s.next != 3 {
+	if len(known) != 2 || known[1] != knownSince(router("edge1"), start) || known[2] != knownSince(router("edge3"), start) || s.next != 3 {
 		t.Errorf("next %d, clients %v", s.next, known)
 	}
 }
 
 // TestStateIsWrittenAnew has clients come and go until the file is long.
 func TestStateIsWrittenAnew(t *testing.T) {
-	dir := t.TempDir()
+	dir, start := t.TempDir(), time.Unix(1764460800, 123456789)
 	s, _, err := OpenState(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -71,20 +72,20 @@ func TestStateIsWrittenAnew(t *testing.T) {
 		return client.Identity{Netns: "blue", Address: netip.MustParseAddr("2001:db8::1"), SysName: name}
 	}
 	add := func(name string) uint32 {
-		id, err := s.NewID(router(name))
+		id, err := s.NewID(router(name), start)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return id
 	}
 	edge := add("edge1")
-	if err := s.Renamed(edge, router("core1")); err != nil {
+	if err := s.Renamed(edge, router("core1"), start); err != nil {
 		t.Fatal(err)
 	}
 	size, most := s.size, int64(0)
 	// Sessions that end and leave the client what it was write nothing.
 	for range 10 {
-		if err := s.Renamed(edge, router("core1")); err != nil || s.size != size {
+		if err := s.Renamed(edge, router("core1"), start); err != nil || s.size != size {
 			t.Fatalf("%d bytes after %d: %v", s.size, size, err)
 		}
 	}
@@ -111,7 +112,7 @@ func TestStateIsWrittenAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if len(known) != 2 || known[edge] != router("core1") || known[stay] != router("edge2") || s.next != stay+1 {
+	if len(known) != 2 || known[edge] != knownSince(router("core1"), start) || known[stay] != knownSince(router("edge2"), start) || s.next != stay+1 {
 		t.Errorf("next %d of %d, clients %v", s.next, stay, known)
 	}
 }

@@ -97,10 +97,10 @@ func New(o Options) (*Station, error) {
 		s.leaveCluster()
 		return nil, errors.Join(err, s.store.Close(), state.Close())
 	}
-	for id, ident := range known {
-		c := client.New(&s.env, id, ident, now)
+	for id, k := range known {
+		c := client.Known(&s.env, id, k.Identity, k.First, now)
 		s.clients[id] = c
-		s.named.add(c, ident)
+		s.named.add(c, k.Identity)
 	}
 	s.memoryLimit.Store(s.options.MemoryLimit)
 	return s, nil

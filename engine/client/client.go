@@ -147,6 +147,18 @@ func New(env *Env, id uint32, ident Identity, now time.Time) *Client {
 	return c
 }
 
+// Known is New for a client of an earlier run of the station, which had its ID since first; zero where that is not known.
+func Known(env *Env, id uint32, ident Identity, first, now time.Time) *Client {
+	c := New(env, id, ident, now)
+	if !first.IsZero() {
+		c.first = first
+	}
+	return c
+}
+
+// First is when the client got its ID.
+func (c *Client) First() time.Time { return c.first }
+
 // ID is the client's number, never given to another.
 func (c *Client) ID() uint32 { return c.id }
 
