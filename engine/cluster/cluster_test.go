@@ -295,7 +295,7 @@ func TestConsole(t *testing.T) {
 	var ended string
 	rows(4000, func(i int) {
 		for _, x := range servers {
-			if i == 1000 && x.Addr() != nil && strings.HasSuffix(nc.ConnectedUrl(), x.Addr().String()) {
+			if i >= 1000 && ended == "" && x.Addr() != nil && strings.HasSuffix(nc.ConnectedUrl(), x.Addr().String()) {
 				ended = nc.ConnectedUrl()
 				x.Shutdown()
 			}
