@@ -15,8 +15,9 @@ import (
 //	leaf      plain:     170 cells | 170 keys of 4 bytes | number of entries      small page: 20
 //	          ADD-PATH:  127 cells | 127 keys of 8 bytes | number of entries      small page: 15
 //
-// Invariants: keys and number of a leaf do not change once it is in place; to insert, the leaf is written anew and
-// the old one retired. A cell is changed in place; a withdrawn route leaves its key with cell 0, until the leaf is
+// Invariants: the keys that a leaf's number counts do not change. Entries that come after all of them are written
+// behind them before the number is, which is stored and loaded atomically; to insert others, the leaf is written anew
+// and the old one retired. A cell is changed in place; a withdrawn route leaves its key with cell 0, until the leaf is
 // written anew or compact finds too many of them. A branch's firsts do not change; what changes is the page number
 // of a leaf.
 const (
@@ -26,7 +27,8 @@ const (
 	pathCap, pathSmall   = 127, 15
 
 	branchMax  = 64
-	leafWindow = 6 // leaves that share their room before there is one more
+	leafWindow = 6   // leaves that share their room before there is one more
+	longRun    = 128 // entries between two of a leaf that are worth leaves of their own
 )
 
 type branch struct {
@@ -36,7 +38,7 @@ type branch struct {
 
 type entry struct{ key, cell uint64 }
 
-// leaf is a view of a leaf's page.
+// leaf is a view of a leaf's page, with what it held when its number was loaded. Capacities are those of the page.
 type leaf struct {
 	words []uint64
 	keys4 []uint32 // of a plain leaf
@@ -46,7 +48,7 @@ type leaf struct {
 func (t *Table) leaf(ref uint32) leaf {
 	var words []uint64
 	var halves []uint32
-	keys, n := plainCap, 0
+	keys := plainCap
 	if ref&smallLeaf != 0 {
 		p := t.store.small.small(ref &^ smallLeaf)
 		words, halves, keys = p[:], p.halves()[:], plainSmall
@@ -60,11 +62,22 @@ func (t *Table) leaf(ref uint32) leaf {
 			keys = pathCap
 		}
 	}
-	n = int(words[len(words)-1])
+	n := int(atomic.LoadUint64(&words[len(words)-1]))
 	if t.addPath {
-		return leaf{words: words[:n], keys8: words[keys : keys+n]}
+		return leaf{words: words[:n:keys], keys8: words[keys : keys+n : 2*keys]}
 	}
-	return leaf{words: words[:n], keys4: halves[2*keys : 2*keys+n]}
+	return leaf{words: words[:n:keys], keys4: halves[2*keys : 2*keys+n : 3*keys]}
+}
+
+// setNumber says how many entries a leaf has.
+func (t *Table) setNumber(ref uint32, n int) {
+	var word *uint64
+	if ref&smallLeaf != 0 {
+		word = &t.store.small.small(ref &^ smallLeaf)[smallWords-1]
+	} else {
+		word = &t.store.big.big(ref)[bigWords-1]
+	}
+	atomic.StoreUint64(word, uint64(n))
 }
 
 func (l leaf) key(i int) uint64 {
@@ -185,14 +198,11 @@ func (t *Table) newLeaf(n int) (ref uint32, l leaf) {
 		if ref = s.small.alloc(false); ref == 0 {
 			return 0, leaf{}
 		}
-		s.small.small(ref)[smallWords-1] = uint64(n)
 		ref |= smallLeaf
-	} else {
-		if ref = s.big.alloc(false); ref == 0 {
-			return 0, leaf{}
-		}
-		s.big.big(ref)[bigWords-1] = uint64(n)
+	} else if ref = s.big.alloc(false); ref == 0 {
+		return 0, leaf{}
 	}
+	t.setNumber(ref, n)
 	return ref, t.leaf(ref)
 }
 
@@ -228,18 +238,39 @@ func (t *Table) extendLeaf(l leaf, add []entry) uint32 {
 		if i < len(add) {
 			to = l.search(add[i].key)
 		}
-		copy(out.words[from+i:], l.words[from:to])
-		if l.keys8 != nil {
-			copy(out.keys8[from+i:], l.keys8[from:to])
-		} else {
-			copy(out.keys4[from+i:], l.keys4[from:to])
-		}
+		l.copyTo(out, from+i, from, to)
 		if i < len(add) {
 			out.put(to+i, add[i])
 		}
 		from = to
 	}
 	return ref
+}
+
+// copyTo copies some entries to place n of another leaf.
+func (l leaf) copyTo(out leaf, n, from, to int) {
+	copy(out.words[n:], l.words[from:to])
+	if l.keys8 != nil {
+		copy(out.keys8[n:], l.keys8[from:to])
+	} else {
+		copy(out.keys4[n:], l.keys4[from:to])
+	}
+}
+
+// fill adds entries, which come after all of l, for which its page has room.
+func (t *Table) fill(ref uint32, l leaf, add []entry) {
+	n := len(l.words)
+	to := n + len(add)
+	l.words = l.words[:to]
+	if l.keys8 != nil {
+		l.keys8 = l.keys8[:to]
+	} else {
+		l.keys4 = l.keys4[:to]
+	}
+	for i, e := range add {
+		l.put(n+i, e)
+	}
+	t.setNumber(ref, to)
 }
 
 func (t *Table) leafCap() int {
@@ -345,39 +376,50 @@ func (t *Table) insert(entries []entry, scratch *[]entry) int {
 		if limit, ok := r.limit(b, bi, li); ok {
 			end = done + sort.Search(len(entries)-done, func(i int) bool { return entries[done+i].key >= limit })
 		}
-		l := t.leaf(b.leaves[li])
-		if t.tombs == 0 && len(l.words)+end-done <= t.leafCap() {
-			ref := t.extendLeaf(l, entries[done:end])
-			if ref == 0 {
-				return done
-			}
-			old := b.leaves[li]
-			atomic.StoreUint32(&b.leaves[li], ref)
-			t.store.retireLeaf(old)
+		ref := b.leaves[li]
+		l := t.leaf(ref)
+		n := len(l.words)
+		room, after := t.leafCap()-n, n == 0 || l.key(n-1) < key
+		if after && room > 0 {
+			end = min(end, done+room) // the others have a leaf before them that is full
+		}
+		add := entries[done:end]
+		anew, tombs := uint32(0), uint32(0)
+		switch {
+		case after && n+len(add) <= cap(l.words):
+			t.fill(ref, l, add)
 			done = end
 			continue
-		}
-		if k := len(l.words); t.tombs == 0 && k > 0 && l.key(k-1) < key {
-			if !t.appendLeaves(r, bi, li, l, entries[done:end]) {
+		case t.tombs == 0 && len(add) <= room:
+			anew = t.extendLeaf(l, add)
+		case t.tombs == 0 && after:
+			if !t.appendLeaves(r, bi, li, add) {
 				return done
 			}
 			done = end
 			continue
-		}
-		merged, tombs := l.merge((*scratch)[:0], entries[done:end])
-		*scratch = merged
-		if len(merged) <= t.leafCap() {
-			ref := t.writeLeaf(merged)
-			if ref == 0 {
+		case t.tombs == 0 && len(add) >= longRun && add[longRun-1].key < l.key(l.search(key)):
+			if !t.part(r, bi, li, l, key) {
 				return done
 			}
-			old := b.leaves[li]
-			atomic.StoreUint32(&b.leaves[li], ref)
-			t.store.retireLeaf(old)
-			t.tombs -= tombs
-		} else if !t.spread(r, bi, li, merged, tombs, scratch) {
+			continue
+		default:
+			*scratch, tombs = l.merge((*scratch)[:0], add)
+			if merged := *scratch; len(merged) > t.leafCap() {
+				if !t.spread(r, bi, li, merged, tombs, scratch) {
+					return done
+				}
+				done = end
+				continue
+			}
+			anew = t.writeLeaf(*scratch)
+		}
+		if anew == 0 {
 			return done
 		}
+		atomic.StoreUint32(&b.leaves[li], anew)
+		t.store.retireLeaf(ref)
+		t.tombs -= tombs
 		done = end
 	}
 	return done
@@ -411,34 +453,43 @@ func (l leaf) merge(dst []entry, add []entry) (all []entry, tombs uint32) {
 	return append(dst, add...), tombs
 }
 
-// appendLeaves adds entries, which come after all of leaf li and before the next: it fills that leaf, and others. Most
-// numbers come so, when peers announce in about the same order.
-func (t *Table) appendLeaves(r *root, bi, li int, l leaf, add []entry) bool {
+// appendLeaves adds entries, which come after all of leaf li, which is full, and before the next. Most numbers come so,
+// when peers announce in about the same order.
+func (t *Table) appendLeaves(r *root, bi, li int, add []entry) bool {
 	b := r.branches[bi].Load()
-	old := b.leaves[li]
-	firsts, refs := b.firsts[li:li+1:li+1], []uint32{old}
-	room := t.leafCap() - len(l.words)
-	if room > 0 {
-		if refs[0] = t.extendLeaf(l, add[:room]); refs[0] == 0 {
-			return false
-		}
-	}
-	for add = add[room:]; len(add) > 0; {
+	firsts, refs := b.firsts[li:li+1:li+1], b.leaves[li:li+1:li+1]
+	for len(add) > 0 {
 		n := min(t.leafCap(), len(add))
 		ref := t.writeLeaf(add[:n])
 		if ref == 0 {
-			if room == 0 {
-				refs = refs[1:]
-			}
-			t.giveLeaves(refs)
+			t.giveLeaves(refs[1:])
 			return false
 		}
 		firsts, refs, add = append(firsts, add[0].key), append(refs, ref), add[n:]
 	}
 	t.replaceLeaves(r, bi, li, li+1, firsts, refs)
-	if room > 0 {
-		t.store.retireLeaf(old)
+	return true
+}
+
+// part makes two leaves of leaf li, before and after a key: a run that is inserted there goes behind the first, and so
+// does what follows it in the next batches. It is false when there is no memory.
+func (t *Table) part(r *root, bi, li int, l leaf, key uint64) bool {
+	i := l.search(key)
+	left, out := t.newLeaf(i)
+	if left == 0 {
+		return false
 	}
+	l.copyTo(out, 0, 0, i)
+	right, out := t.newLeaf(len(l.words) - i)
+	if right == 0 {
+		t.giveLeaves([]uint32{left})
+		return false
+	}
+	l.copyTo(out, 0, i, len(l.words))
+	b := r.branches[bi].Load()
+	old := b.leaves[li]
+	t.replaceLeaves(r, bi, li, li+1, []uint64{b.firsts[li], l.key(i)}, []uint32{left, right})
+	t.store.retireLeaf(old)
 	return true
 }
 
