@@ -188,7 +188,7 @@ const maxPastLines = 100_000
 
 // PastLines are the console lines that the archive has of a time, the bounds included, in the order in which they
 // happened; at most the newest 100,000, how many more there are, and how many cannot be read.
-func (s *Station) PastLines(ctx context.Context, from, to time.Time) (lines []event.Event, more uint64, damaged uint64, err error) {
+func (s *Station) PastLines(ctx context.Context, from, to time.Time) (lines []event.Event, more uint64, damaged int, err error) {
 	if s.env.Archive == nil {
 		return nil, 0, 0, nil
 	}

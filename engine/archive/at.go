@@ -202,17 +202,15 @@ func (a *Archive) Spoken(ctx context.Context, client uint32, peer PeerKey, from,
 
 // First is the arrival of the oldest message kept of a client; zero: there is none.
 func (a *Archive) First(ctx context.Context, client uint32) (time.Time, error) {
+	st, err := a.stream(messageStream).Info(ctx)
+	if err != nil {
+		return time.Time{}, wrapIn(ctx, err)
+	}
 	x, err := a.catalog.load(ctx, client)
 	if err != nil {
 		return time.Time{}, err
 	}
 	defer x.mu.Unlock()
-	a.storeMu.RLock()
-	st, err := a.store.msgs.Info(ctx)
-	a.storeMu.RUnlock()
-	if err != nil {
-		return time.Time{}, wrap(err)
-	}
 	for _, s := range x.segments {
 		if s.last >= st.State.FirstSeq {
 			return time.Unix(0, s.from), nil

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -163,6 +165,68 @@ func TestClusterAway(t *testing.T) {
 	defer mu.Unlock()
 	if len(gaps) == 0 {
 		t.Error("the gap was not told")
+	}
+}
+
+// TestWalkOverAServerThatGoes: a question that is being answered goes on when the server that it is answered by ends; by another
+// one, or when it is back after a while.
+func TestWalkOverAServerThatGoes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NATS servers that come and go take seconds: run without -short")
+	}
+	for _, n := range []int{1, 3} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			dir := t.TempDir()
+			servers, err := clustertest.Open(dir, n)
+			t.Cleanup(func() { servers.Close() })
+			if err != nil {
+				t.Fatal(err)
+			}
+			back := make(chan clustertest.Servers, 1)
+			a := open(t, Options{Station: "edge", URL: servers.URL(), MaxBytes: 1 << 30})
+			p := a.Client(1)
+			const blocks = 3 * walkAhead
+			for i := range blocks {
+				p.Append(&Entry{Time: time.Now(), Raw: []byte{byte(i), byte(i >> 8)}})
+				p.mu.Lock()
+				p.seal()
+				p.mu.Unlock()
+			}
+			syncArchive(t, a, 1)
+			goes := func() {
+				if n == 1 {
+					port := servers[0].Addr().(*net.TCPAddr).Port
+					servers.Close()
+					time.AfterFunc(stalled+time.Second, func() { // it is away for longer than a walk waits
+						again, err := clustertest.Open(dir, 1, func(o *server.Options) { o.Port = port })
+						if err != nil {
+							t.Error(err)
+						}
+						back <- again
+					})
+					return
+				}
+				for c := range a.stream(messageStream).ListConsumers(bg).Info() {
+					servers.Named(c.Cluster.Leader).Shutdown()
+					return
+				}
+				t.Error("the walk has no consumer")
+			}
+			ctx, cancel := context.WithTimeout(bg, time.Minute)
+			defer cancel()
+			got := 0
+			if _, err := a.Messages(ctx, 1, Query{}, func(*Message) error {
+				if got++; got == 10 {
+					goes()
+				}
+				return nil
+			}); err != nil || got != blocks {
+				t.Errorf("%d of %d messages, %v", got, blocks, err)
+			}
+			if n == 1 {
+				servers = <-back
+			}
+		})
 	}
 }
 

@@ -11,57 +11,31 @@ import (
 
 // What is damaged on the disk, so that its checksum does not hold, is still there for the server: its sequence is not deleted,
 // and a consumer counts it as pending, though it passes over it without a word; a request for it is answered as one for
-// something deleted. So a walk on which nothing comes looks whether anything is to come, and what was not found is looked up
-// among what is deleted.
+// something deleted. So what should be there and does not come is looked up among what is deleted.
 
 // errDamaged says that the store has a message and cannot read it.
 var errDamaged = errors.New("damaged: the store cannot read it")
 
-// stalled is how long a walk waits for the next message before it looks why there is none.
-const stalled = time.Second
-
-// delivery takes what a consumer is sent, one by one.
-type delivery struct {
-	iter  jetstream.MessagesContext
-	ctx   context.Context
-	wait  context.Context // ends with ctx, or when nothing came for a while
-	end   context.CancelFunc
-	timer *time.Timer
+// lookup gets messages of a stream by their sequences.
+type lookup struct {
+	st   jetstream.Stream
+	gone *deleted // as it was known last
 }
 
-func newDelivery(ctx context.Context, iter jetstream.MessagesContext) *delivery {
-	d := &delivery{iter: iter, ctx: ctx}
-	d.renew()
-	return d
-}
-
-func (d *delivery) renew() {
-	d.wait, d.end = context.WithCancel(d.ctx)
-	d.timer = time.AfterFunc(stalled, d.end)
-}
-
-// next is the next message; nil when nothing came for a while.
-func (d *delivery) next() (jetstream.Msg, error) {
-	d.timer.Reset(stalled)
-	m, err := d.iter.Next(jetstream.NextContext(d.wait))
-	d.timer.Stop()
-	switch {
-	case err == nil:
-		return m, nil
-	case d.ctx.Err() != nil:
-		return nil, d.ctx.Err()
-	case d.wait.Err() != nil:
-		d.end()
-		d.renew()
-		return nil, nil
+// get is ErrMsgNotFound for what is rightly gone, and errDamaged for what is not.
+func (l *lookup) get(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, error) {
+	m, err := l.st.GetMsg(ctx, seq)
+	if !errors.Is(err, jetstream.ErrMsgNotFound) || l.gone != nil && !l.gone.lacks(seq) {
+		return m, err
 	}
-	return nil, wrap(err)
-}
-
-func (d *delivery) close() {
-	d.timer.Stop()
-	d.end()
-	d.iter.Stop()
+	// What has gone meanwhile is no damage, nor is what the server that was asked did not have yet.
+	if l.gone, err = deletedOf(ctx, l.st); err != nil {
+		return nil, err
+	}
+	if m, err = l.st.GetMsg(ctx, seq); errors.Is(err, jetstream.ErrMsgNotFound) && l.gone.lacks(seq) {
+		err = errDamaged
+	}
+	return m, err
 }
 
 // deleted is what a stream has no more: all before its first message, and some.
@@ -70,55 +44,43 @@ type deleted struct {
 	some        []uint64 // in order
 }
 
-func deletedOf(ctx context.Context, st jetstream.Stream) (deleted, error) {
+func deletedOf(ctx context.Context, st jetstream.Stream) (*deleted, error) {
 	i, err := st.Info(ctx, jetstream.WithDeletedDetails(true))
 	if err != nil {
-		return deleted{}, wrapIn(ctx, err)
+		return nil, wrapIn(ctx, err)
 	}
 	slices.Sort(i.State.Deleted)
-	return deleted{i.State.FirstSeq, i.State.LastSeq, i.State.Deleted}, nil
+	return &deleted{i.State.FirstSeq, i.State.LastSeq, i.State.Deleted}, nil
 }
 
-// has says that a message that could not be read is there all the same.
-func (d *deleted) has(seq uint64) bool {
-	_, gone := slices.BinarySearch(d.some, seq)
-	return seq >= d.first && seq <= d.last && !gone
+// lacks says that a message was not deleted.
+func (d *deleted) lacks(seq uint64) bool {
+	_, found := slices.BinarySearch(d.some, seq)
+	return seq >= d.first && seq <= d.last && !found
 }
 
-// over says that a walk on which nothing comes is at its end: there is nothing more from a message on that can be read.
-func over(ctx context.Context, st jetstream.Stream, subjects []string, next uint64) (bool, error) {
-	for _, s := range subjects {
-		_, err := st.GetMsg(ctx, max(next, 1), jetstream.WithGetMsgSubject(s))
-		if err == nil {
-			return false, nil // the server is slow
-		}
-		if !errors.Is(err, jetstream.ErrMsgNotFound) {
-			return false, wrapIn(ctx, err)
-		}
+// between lists the damaged messages of a stream between two sequences, which are left out.
+func (l *lookup) between(ctx context.Context, after, before uint64) (seqs []uint64, err error) {
+	if l.gone, err = deletedOf(ctx, l.st); err != nil {
+		return nil, err
 	}
-	return true, nil
-}
-
-// missing sorts what could not be got: errDamaged, or ErrMsgNotFound where it is rightly gone. known may be nil, or is filled
-// in once for several.
-func missing(ctx context.Context, st jetstream.Stream, seq uint64, known *deleted) error {
-	if known == nil {
-		known = new(deleted)
-	}
-	if known.last == 0 {
-		var err error
-		if *known, err = deletedOf(ctx, st); err != nil {
-			return err
+	for seq := max(after+1, l.gone.first); seq < before && seq <= l.gone.last; seq++ {
+		if !l.gone.lacks(seq) {
+			continue
+		}
+		switch _, err := l.get(ctx, seq); {
+		case err == errDamaged:
+			seqs = append(seqs, seq)
+		case err != nil && !errors.Is(err, jetstream.ErrMsgNotFound):
+			return seqs, err
 		}
 	}
-	if known.has(seq) {
-		return errDamaged
-	}
-	return jetstream.ErrMsgNotFound
+	return seqs, nil
 }
 
-// unread adds to w those blocks of a client between two, which are left out, that match and are damaged.
-func (a *Archive) unread(ctx context.Context, client uint32, m *matcher, after, before uint64, w *Walked) error {
+// skipped calls f with those blocks of a client between two, which are left out, that match and that a walk did not give, but could
+// have, and notes those that are damaged.
+func (a *Archive) skipped(ctx context.Context, client uint32, m *matcher, after, before uint64, w *Walked, f func(*info, []byte, time.Time) error) error {
 	var infos []*info
 	outside := func(s, _ *segment) bool { return s.last <= after || s.first >= before }
 	if err := a.catalog.back(ctx, client, outside, func(i *info) bool {
@@ -126,9 +88,33 @@ func (a *Archive) unread(ctx context.Context, client uint32, m *matcher, after, 
 			infos = append(infos, i)
 		}
 		return i.seq > after
-	}); err != nil {
+	}); err != nil || len(infos) == 0 {
 		return err
 	}
+	st, err := a.stream(messageStream).Info(ctx)
+	if err != nil {
+		return wrapIn(ctx, err)
+	}
 	slices.Reverse(infos)
-	return a.fetchRaw(ctx, client, infos, w, func(*info, []byte, time.Time) error { return nil })
+	kept := slices.IndexFunc(infos, func(i *info) bool { return i.seq >= st.State.FirstSeq })
+	if kept < 0 {
+		return nil
+	}
+	return a.fetchRaw(ctx, client, infos[kept:], w, f)
+}
+
+// damagedBlock stands for a block of which nothing is known but where it is: as far as one can tell it has something of everything.
+// near is the block before or after it.
+func damagedBlock(seq uint64, near *info) *info {
+	i := &info{
+		seq: seq, run: near.run, number: near.number, first: near.first, last: near.last, count: 1,
+		flags: flagState | flagAllPeers, filter: filter{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+	}
+	if seq > near.seq {
+		i.number, i.first, i.last = near.number+1, near.last, near.last+int64(blockTime)
+	} else if i.number > 0 {
+		i.number, i.last = near.number-1, near.first
+		i.first = near.first - int64(blockTime)
+	}
+	return i
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // spoil changes a byte of a message of a stream on the disk, which nobody has open.
@@ -59,15 +61,16 @@ func TestDamageOnTheDisk(t *testing.T) {
 			syncArchive(t, a, c+1)
 		}
 	}
-	for i := range 3 {
+	for i := range 5 {
 		a.PublishEvent("adjacency", now.Add(time.Duration(i)), []byte(fmt.Sprint(i)))
 	}
-	eventually(t, "events", func() bool { st, err := a.Stats(bg); return err == nil && st.Events == 3 })
+	eventually(t, "events", func() bool { st, err := a.Stats(bg); return err == nil && st.Events == 5 })
 	closeArchive(t, a)
 	for _, seq := range []uint64{1, 5, 8, 11} { // the first, one, one of the other client, and the last of client 1
 		spoil(t, dir, "BMP_edge=2E1", seq)
 	}
 	spoil(t, dir, "BMP_edge=2E1_EVENT", 2)
+	spoil(t, dir, "BMP_edge=2E1_EVENT", 5)
 
 	a = open(t, Options{Dir: dir})
 	ctx, cancel := context.WithTimeout(bg, time.Minute)
@@ -103,10 +106,16 @@ func TestDamageOnTheDisk(t *testing.T) {
 	w, err := a.fetch(ctx, 1, infos, func(r *record, _ *info) error { got = append(got, bytes.Clone(r.raw)); return nil })
 	check("one by one", got, w, err)
 
-	events := ""
-	damaged, err := a.Events(ctx, nil, time.Time{}, time.Time{}, func(e Event) error { events += string(e.JSON); return nil })
-	if events != "02" || damaged != 1 || err != nil {
-		t.Errorf("events %q, %d damaged, %v", events, damaged, err)
+	for _, c := range []struct {
+		to      time.Time
+		want    string
+		damaged int
+	}{{time.Time{}, "023", 2}, {now.Add(3), "023", 2}, {now.Add(2), "02", 1}, {now, "0", 1}} { // what stood between may have been of that time
+		events := ""
+		damaged, err := a.Events(ctx, nil, time.Time{}, c.to, func(e Event) error { events += string(e.JSON); return nil })
+		if events != c.want || damaged != c.damaged || err != nil {
+			t.Errorf("events to %v: %q, %d damaged, %v", c.to, events, damaged, err)
+		}
 	}
 
 	// What is rightly gone is no damage.
@@ -117,6 +126,86 @@ func TestDamageOnTheDisk(t *testing.T) {
 	got = nil
 	w, err = a.fetch(ctx, 1, infos, func(r *record, _ *info) error { got = append(got, bytes.Clone(r.raw)); return nil })
 	check("one deleted", got, w, err)
+}
+
+// TestDamageBesideRestarts: the last block of a run is named, too, and blocks that are in no index, as after a kill.
+func TestDamageBesideRestarts(t *testing.T) {
+	dir := t.TempDir()
+	at := time.Now().Add(-time.Minute)
+	for run := range 2 {
+		a := open(t, Options{Dir: dir})
+		for i := range 5 {
+			a.Client(1).Append(&Entry{Time: at, Raw: []byte{byte(run), byte(i)}})
+			syncArchive(t, a, 1)
+			at = at.Add(time.Second)
+		}
+		closeArchive(t, a)
+	}
+	spoil(t, dir, "BMP_edge=2E1", 5)
+	spoil(t, dir, "BMP_edge=2E1", 8)
+	spoil(t, dir, "BMP_edge=2E1", 10)
+	for _, indexed := range []bool{true, false} {
+		a := open(t, Options{Dir: dir})
+		if !indexed {
+			if err := a.store.checks.Purge(bg); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, w := all(t, a, 1, Query{})
+		h, err := a.At(bg, 1, Want{}, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		newest, found, err := a.Newest(bg, 1, Query{}, Window{Last: 100})
+		if err != nil || len(newest) != len(got) {
+			t.Errorf("indexed %v: the newest are %d, %v", indexed, len(newest), err)
+		}
+		same(t, got, [][]byte{{0, 0}, {0, 1}, {0, 2}, {0, 3}, {1, 0}, {1, 1}, {1, 3}})
+		for what, list := range map[string][]Corrupt{"messages": w.Corrupt, "newest": found.Corrupt, "at": h.Corrupt} {
+			var named []uint64
+			for _, c := range list {
+				named = append(named, c.Sequence)
+			}
+			want := "[5 8 10]"
+			if what == "at" {
+				want = "[8 10]" // what was before the last run does not matter to it
+			}
+			if fmt.Sprint(named) != want {
+				t.Errorf("indexed %v: %s named %v", indexed, what, named)
+			}
+		}
+		closeArchive(t, a)
+	}
+}
+
+// TestGoneMeanwhile: what expires while blocks are read is no damage.
+func TestGoneMeanwhile(t *testing.T) {
+	a := open(t, Options{})
+	for i := range 20 {
+		a.Client(1).Append(&Entry{Time: time.Now(), Raw: []byte{byte(i)}})
+		syncArchive(t, a, 1)
+	}
+	infos, err := a.catalog.blocks(bg, 1, func(*info) bool { return true })
+	if err != nil || len(infos) != 20 {
+		t.Fatalf("%d blocks, %v", len(infos), err)
+	}
+	purge := func(before uint64) {
+		if err := a.store.msgs.Purge(bg, jetstream.WithPurgeSequence(before)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	purge(3)
+	n := 0
+	var w Walked
+	err = a.fetchRaw(bg, 1, infos, &w, func(i *info, _ []byte, _ time.Time) error {
+		if n++; n == 1 {
+			purge(17)
+		}
+		return nil
+	})
+	if err != nil || n != 5 || len(w.Corrupt) > 0 {
+		t.Errorf("%d blocks, %v, %v", n, w.Corrupt, err)
+	}
 }
 
 // TestDamagedBlocksInOneGo: many blocks that lie near each other are sent in one go.

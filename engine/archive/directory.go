@@ -221,12 +221,8 @@ func (c *catalog) directory(ctx context.Context, x *clientIndex, d *directory) (
 }
 
 func (c *catalog) message(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, error) {
-	c.a.storeMu.RLock()
-	defer c.a.storeMu.RUnlock()
-	m, err := c.a.store.checks.GetMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		err = missing(ctx, c.a.store.checks, seq, nil)
-	}
+	l := lookup{st: c.a.stream(checkpointStream)}
+	m, err := l.get(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, errNoList
 	}

@@ -116,24 +116,43 @@ func (a *Archive) send(e *pendingEvent) jetstream.PubAckFuture {
 
 // Events calls f with the events of the kinds (none: of all) from a time to a time, in the order in which they were
 // stored: that in which they happened, but for those that could not be stored at once. A zero time is no bound. It returns
-// how many are damaged and were left out.
-func (a *Archive) Events(ctx context.Context, kinds []string, from, to time.Time, f func(Event) error) (damaged uint64, err error) {
-	subjects := []string{a.store.subject("event", "*")}
-	if len(kinds) > 0 {
-		subjects = subjects[:0]
-		for _, k := range kinds {
-			subjects = append(subjects, a.store.subject("event", token(k)))
-		}
+// how many are damaged on the disk among those that were stored between the first and the last of all kinds that it came upon.
+func (a *Archive) Events(ctx context.Context, kinds []string, from, to time.Time, f func(Event) error) (damaged int, err error) {
+	wanted := make(map[string]bool)
+	for _, k := range kinds {
+		wanted[a.store.subject("event", token(k))] = true
 	}
-	return a.walk(ctx, eventStream, subjects, walkFrom{time: from}, false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		var at int64
-		if parseNumbers(m.Headers().Get(hdrEventTime), &at) != nil {
+	l := lookup{st: a.stream(eventStream)}
+	holes := func(after, before uint64) error {
+		if before-after <= 1 {
 			return nil
 		}
-		e := Event{Kind: untoken(m.Subject()), Time: time.Unix(0, at), JSON: m.Data()}
-		if !to.IsZero() && e.Time.After(to) || !from.IsZero() && e.Time.Before(from) {
+		seqs, err := l.between(ctx, after, before)
+		damaged += len(seqs)
+		return err
+	}
+	last, within := uint64(0), false // the last one, and that it happened in the time
+	short, err := a.walk(ctx, eventStream, []string{a.store.subject("event", "*")}, walkFrom{time: from}, false, func(x *storedMessage) error {
+		var at int64
+		if parseNumbers(x.header.Get(hdrEventTime), &at) != nil {
+			return nil
+		}
+		e := Event{Kind: untoken(x.subject), Time: time.Unix(0, at), JSON: x.data}
+		before := within
+		within = (to.IsZero() || !e.Time.After(to)) && (from.IsZero() || !e.Time.Before(from))
+		if last != 0 && (before || within) {
+			if err := holes(last, x.seq); err != nil {
+				return err
+			}
+		}
+		last = x.seq
+		if !within || len(wanted) > 0 && !wanted[x.subject] {
 			return nil
 		}
 		return f(e)
 	})
+	if err == nil && short && (within || last == 0) {
+		err = holes(last, 1<<64-1)
+	}
+	return damaged, err
 }

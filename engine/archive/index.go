@@ -9,7 +9,6 @@ import (
 	"maps"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -555,24 +554,24 @@ func (c *catalog) load(ctx context.Context, client uint32) (*clientIndex, error)
 
 // walkIndices finds what is stored under a client's checkpoint subject.
 func (c *catalog) walkIndices(ctx context.Context, client uint32) (segments []*segment, tables []*tablePart, lists []*directory, err error) {
-	_, err = c.a.walk(ctx, checkpointStream, []string{c.a.store.subject("checkpoint", client)}, walkFrom{}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		h := m.Headers()
+	_, err = c.a.walk(ctx, checkpointStream, []string{c.a.store.subject("checkpoint", client)}, walkFrom{}, true, func(x *storedMessage) error {
+		h := x.header
 		if h.Get(hdrVersion) != formatVersion {
 			return nil
 		}
 		switch h.Get(hdrKind) {
 		case kindIndex, kindLean:
-			if s, err := parseSegment(h, meta.Sequence.Stream); err == nil {
+			if s, err := parseSegment(h, x.seq); err == nil {
 				s.lean = h.Get(hdrKind) == kindLean
 				segments = append(segments, s)
 			}
 		case kindKeys:
 			var first, last int64
 			if parseNumbers(h.Get(hdrBlocks), &first, &last) == nil {
-				lists = append(lists, &directory{seq: meta.Sequence.Stream, first: uint64(first), last: uint64(last)})
+				lists = append(lists, &directory{seq: x.seq, first: uint64(first), last: uint64(last)})
 			}
 		case kindTable:
-			if t, err := parseTablePart(h, meta.Sequence.Stream); err == nil {
+			if t, err := parseTablePart(h, x.seq); err == nil {
 				tables = append(tables, t)
 			}
 		}
@@ -602,28 +601,61 @@ func inMemory(infos []*info) *segment {
 	return s
 }
 
-// walkUnindexed finds the blocks from one on, up to another, or 0: up to the first that this run stored.
+// walkUnindexed finds the blocks from one on, up to another, or 0: up to the first that this run stored. Damaged ones, which
+// nobody else may know of, are among them as damagedBlock has them; they may be of other clients.
 func (c *catalog) walkUnindexed(ctx context.Context, client uint32, next, end uint64) (found []*info, err error) {
-	_, err = c.a.walk(ctx, messageStream, []string{c.a.store.subject("msg", client)}, walkFrom{seq: next}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		if end != 0 && meta.Sequence.Stream >= end {
+	l := lookup{st: c.a.stream(messageStream)}
+	var late error
+	// hole looks for damaged blocks between two that follow each other, nil: the first or last.
+	hole := func(after, before *info) error {
+		from, to, near := max(next, 1)-1, end, before
+		if after != nil {
+			from, near = after.seq, after
+		}
+		if before != nil {
+			to = before.seq
+		} else if end == 0 {
+			to = 1<<64 - 1
+		}
+		if near == nil {
+			return nil // nothing is known of when these were
+		}
+		seqs, err := l.between(ctx, from, to)
+		for _, seq := range seqs {
+			near = damagedBlock(seq, near)
+			found = append(found, near)
+		}
+		return err
+	}
+	var last *info
+	short, err := c.a.walk(ctx, messageStream, []string{c.a.store.subject("msg", client)}, walkFrom{seq: next}, true, func(x *storedMessage) error {
+		if end != 0 && x.seq >= end {
 			return ErrStop
 		}
-		i, err := parseInfo(m.Headers(), meta.Sequence.Stream, client)
+		i, err := parseInfo(x.header, x.seq, client)
 		if err != nil {
 			return nil // a reader of the block says so
 		}
 		if end == 0 && i.run == c.a.run {
 			return ErrStop // it is about to be added
 		}
-		if n, err := strconv.Atoi(m.Headers().Get("Nats-Msg-Size")); err == nil {
-			i.stored = n
-		}
-		if n := len(found); n > 0 && found[n-1].run == i.run && found[n-1].number >= i.number {
+		i.stored = x.size
+		if last != nil && last.run == i.run && last.number >= i.number {
 			return nil
 		}
+		if last == nil && i.number > 1 || last != nil && (last.run != i.run || i.number > last.number+1) {
+			if err := hole(last, i); err != nil {
+				late = err
+				return ErrStop
+			}
+		}
+		last = i
 		found = append(found, i)
 		return nil
 	})
+	if err = cmp.Or(err, late); err == nil && short {
+		err = hole(last, nil)
+	}
 	return found, err
 }
 
@@ -635,17 +667,14 @@ func (c *catalog) infos(ctx context.Context, x *clientIndex, s *segment, client 
 	if list != nil {
 		return list, nil
 	}
-	c.a.storeMu.RLock()
-	st := c.a.store.checks
-	c.a.storeMu.RUnlock()
-	m, err := st.GetMsg(ctx, s.seq)
-	switch {
-	case err == nil:
+	l := lookup{st: c.a.stream(checkpointStream)}
+	m, err := l.get(ctx, s.seq)
+	damaged := err == errDamaged
+	if err == nil {
 		list, err = readInfos(m.Data, client)
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		err = missing(ctx, st, s.seq, nil)
+		damaged = err != nil
 	}
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) && ctx.Err() == nil {
+	if damaged {
 		list, err = c.walkUnindexed(ctx, client, s.first, s.last+1) // the blocks say the same
 	}
 	if err != nil {
@@ -766,7 +795,7 @@ func (a *Archive) fetch(ctx context.Context, client uint32, infos []*info, f fun
 		err := b.each(f)
 		var bad *blockError
 		if errors.As(err, &bad) {
-			w.corrupt(Corrupt{"BMP_" + a.store.token, b.info.seq, client, b.at, bad.err})
+			w.corrupt(a.corrupt(b.info.seq, client, b.at, bad.err))
 			return nil
 		}
 		return err
@@ -783,47 +812,35 @@ func (a *Archive) fetch(ctx context.Context, client uint32, infos []*info, f fun
 
 // fetchRaw calls f with the payloads of blocks. Those that are no longer kept are left out, those that are damaged also noted.
 func (a *Archive) fetchRaw(ctx context.Context, client uint32, infos []*info, w *Walked, f func(i *info, data []byte, at time.Time) error) error {
-	a.storeMu.RLock()
-	st := a.store.msgs
-	a.storeMu.RUnlock()
-	var gone deleted
-	absent := func(i *info, err error) error {
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			err = missing(ctx, st, i.seq, &gone)
-		}
-		if ctx.Err() != nil {
+	l := lookup{st: a.stream(messageStream)}
+	one := func(i *info) error {
+		m, err := l.get(ctx, i.seq)
+		switch {
+		case err == nil:
+			return f(i, m.Data, m.Time)
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		if !errors.Is(err, jetstream.ErrMsgNotFound) {
-			w.corrupt(Corrupt{"BMP_" + a.store.token, i.seq, client, time.Unix(0, i.last), err})
+		case !errors.Is(err, jetstream.ErrMsgNotFound):
+			w.corrupt(a.corrupt(i.seq, client, time.Unix(0, i.last), err))
 		}
 		return nil
 	}
 	// Many that lie near each other are sent in one go; few are asked for one by one.
 	if n := len(infos); n > 64 && (infos[n-1].seq-infos[0].seq)/uint64(n) < 16 {
-		k := 0
-		passed := func(seq uint64) error {
-			for ; k < n && infos[k].seq < seq; k++ {
-				if err := absent(infos[k], jetstream.ErrMsgNotFound); err != nil {
+		_, err := a.walk(ctx, messageStream, []string{a.store.subject("msg", client)}, walkFrom{seq: infos[0].seq}, false, func(x *storedMessage) error {
+			for len(infos) > 0 && infos[0].seq < x.seq {
+				if err := one(infos[0]); err != nil {
 					return err
 				}
+				infos = infos[1:]
 			}
-			return nil
-		}
-		_, err := a.walk(ctx, messageStream, []string{a.store.subject("msg", client)}, walkFrom{seq: infos[0].seq}, false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-			if err := passed(meta.Sequence.Stream); err != nil {
-				return err
+			if len(infos) > 0 && infos[0].seq == x.seq {
+				if err := f(infos[0], x.data, x.at); err != nil {
+					return err
+				}
+				infos = infos[1:]
 			}
-			if k == n {
-				return ErrStop
-			}
-			if infos[k].seq != meta.Sequence.Stream {
-				return nil
-			}
-			if err := f(infos[k], m.Data(), meta.Timestamp); err != nil {
-				return err
-			}
-			if k++; k == n {
+			if len(infos) == 0 {
 				return ErrStop
 			}
 			return nil
@@ -831,16 +848,9 @@ func (a *Archive) fetchRaw(ctx context.Context, client uint32, infos []*info, w 
 		if err != nil {
 			return err
 		}
-		return passed(1<<64 - 1)
 	}
 	for _, i := range infos {
-		m, err := st.GetMsg(ctx, i.seq)
-		if err == nil {
-			err = f(i, m.Data, m.Time)
-		} else {
-			err = absent(i, err)
-		}
-		if err != nil {
+		if err := one(i); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"bmp/proto/bgp"
 	"bmp/proto/bmp"
@@ -179,10 +178,10 @@ func TestListsLost(t *testing.T) {
 			o := Options{list: 1, hour: 10 * time.Second}
 			a, begin, end, keys := churned(t, rng, o)
 			lost := 0
-			if _, err := a.walk(bg, checkpointStream, []string{a.store.subject("checkpoint", "*")}, walkFrom{}, true, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-				if m.Headers().Get(hdrKind) == what && lost < 3 {
+			if _, err := a.walk(bg, checkpointStream, []string{a.store.subject("checkpoint", "*")}, walkFrom{}, true, func(x *storedMessage) error {
+				if x.header.Get(hdrKind) == what && lost < 3 {
 					lost++
-					return a.store.checks.DeleteMsg(bg, meta.Sequence.Stream)
+					return a.store.checks.DeleteMsg(bg, x.seq)
 				}
 				return nil
 			}); err != nil || lost == 0 {
@@ -293,15 +292,10 @@ func damaged(t *testing.T, a *Archive, what string) *Archive {
 		}
 		return ack.Sequence
 	}
-	type stored struct {
-		seq uint64
-		h   nats.Header
-		b   []byte
-	}
-	var lists []stored
-	if _, err := a.walk(bg, checkpointStream, []string{a.store.subject("checkpoint", 1)}, walkFrom{}, false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		if m.Headers().Get(hdrKind) == kindKeys {
-			lists = append(lists, stored{meta.Sequence.Stream, m.Headers(), m.Data()})
+	var lists []*storedMessage
+	if _, err := a.walk(bg, checkpointStream, []string{a.store.subject("checkpoint", 1)}, walkFrom{}, false, func(x *storedMessage) error {
+		if x.header.Get(hdrKind) == kindKeys {
+			lists = append(lists, x)
 		}
 		return nil
 	}); err != nil || len(lists) < 4 {
@@ -309,10 +303,10 @@ func damaged(t *testing.T, a *Archive, what string) *Archive {
 	}
 	for n := 0; n < len(lists); n += 2 {
 		l := lists[n]
-		b := spoil(l.b)
+		b := spoil(l.data)
 		if what == kindKeysPart {
 			var d directory
-			if err := d.read(l.b); err != nil {
+			if err := d.read(l.data); err != nil {
 				t.Fatal(err)
 			}
 			for k := range d.parts {
@@ -324,7 +318,7 @@ func damaged(t *testing.T, a *Archive, what string) *Archive {
 			}
 			b = packed(d.append(nil))
 		}
-		put(kindKeys, 1, l.h, b)
+		put(kindKeys, 1, l.header, b)
 		if err := a.store.checks.DeleteMsg(bg, l.seq); err != nil {
 			t.Fatal(err)
 		}

@@ -156,13 +156,11 @@ func (k *newestOf) inOrder() []Message { return slices.Concat(k.list[k.oldest:],
 // inMemory looks through the blocks that are not stored yet.
 func (n *newest) inMemory() {
 	p := n.a.Client(n.client)
-	p.mu.Lock()
-	gap := p.gap
-	p.mu.Unlock()
-	if gap.Messages > 0 {
-		n.take(0, 0, &gap)
+	b, ok := p.waiting(nil)
+	if b.lost.Messages > 0 {
+		n.take(0, 0, &b.lost)
 	}
-	for b, ok := p.waiting(nil); ok && !n.over; b, ok = p.waiting(&b) {
+	for ; ok && !n.over; b, ok = p.waiting(&b) {
 		n.waited[b.name] = true
 		keep := newestOf{most: n.need}
 		got := 0
@@ -189,7 +187,8 @@ type waitingBlock struct {
 	name    blockName
 	old     bool // of an earlier run
 	records []byte
-	gap     *Gap
+	gap     *Gap // before it
+	lost    Gap  // behind the newest block, where that was asked for
 	back    bool
 }
 
@@ -198,8 +197,11 @@ type waitingBlock struct {
 func (p *Appender) waiting(next *waitingBlock) (b waitingBlock, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if next == nil && (p.buf != nil || p.before != nil) {
-		return waitingBlock{name: blockName{p.a.run, p.number}, records: bytes.Clone(p.buf), gap: p.before, back: p.back}, true
+	var lost Gap
+	if next == nil {
+		if lost = p.gap; p.buf != nil || p.before != nil {
+			return waitingBlock{name: blockName{p.a.run, p.number}, records: bytes.Clone(p.buf), gap: p.before, lost: lost, back: p.back}, true
+		}
 	}
 	for _, s := range slices.Backward(p.sealed) {
 		old := s.run != 0
@@ -211,18 +213,16 @@ func (p *Appender) waiting(next *waitingBlock) (b waitingBlock, ok bool) {
 				continue
 			}
 		}
-		return waitingBlock{name: name, old: old, records: bytes.Clone(s.buf), gap: s.gap, back: s.back}, true
+		return waitingBlock{name: name, old: old, records: bytes.Clone(s.buf), gap: s.gap, lost: lost, back: s.back}, true
 	}
-	return b, false
+	return waitingBlock{lost: lost}, false
 }
 
 // stored looks through the blocks that are stored.
 func (n *newest) stored(ctx context.Context) error {
 	// What the stream begins with is the oldest there is: the index may go back further.
 	a := n.a
-	a.storeMu.RLock()
-	st, err := a.store.msgs.Info(ctx)
-	a.storeMu.RUnlock()
+	st, err := a.stream(messageStream).Info(ctx)
 	if err != nil {
 		return wrapIn(ctx, err)
 	}

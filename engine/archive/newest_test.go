@@ -32,8 +32,7 @@ func newestRaw(t testing.TB, a *Archive, q Query, w Window) (messages [][]byte, 
 
 // TestNewestAgainstAll compares Newest with a list of all that was appended, wherever it is: in memory, stored, of earlier runs.
 func TestNewestAgainstAll(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testSeed(t)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	type said struct {
 		raw   []byte

@@ -78,31 +78,51 @@ func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*
 	}
 	defer r.close()
 	start := walkFrom{seq: 1}
-	end := uint64(1<<64 - 1)
+	end := uint64(1<<64 - 2) // the last block
 	if !q.From.IsZero() {
 		// The index says between which blocks what is asked for lies, also where the clock was set back.
 		if start.seq, end, err = a.catalog.between(ctx, client, q.From.UnixNano(), m.to); err != nil || start.seq == 0 {
 			return w, err
 		}
 	}
+	block := func(i *info, data []byte, at time.Time) error {
+		if !m.block(i) {
+			return nil
+		}
+		w.Decoded++
+		err := r.records(data, func(rec *record) error {
+			if !m.record(rec) {
+				return nil
+			}
+			out := rec.message(client, i.seq)
+			return f(&out)
+		})
+		var bad *blockError
+		if errors.As(err, &bad) {
+			w.corrupt(a.corrupt(i.seq, client, at, bad.err))
+			return nil
+		}
+		return err
+	}
 	var lastRun int64
 	var lastNumber uint64
 	last := start.seq - 1
-	left, err := a.walk(ctx, messageStream, []string{a.store.subject("msg", client)}, start, false, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	ended := false
+	_, err = a.walk(ctx, messageStream, []string{a.store.subject("msg", client)}, start, false, func(x *storedMessage) error {
 		w.Blocks++
 		if q.Progress != nil && w.Blocks%64 == 0 {
-			q.Progress(w.Blocks, w.Blocks+meta.NumPending)
+			q.Progress(w.Blocks, w.Blocks+x.after)
 		}
-		i, err := parseInfo(msg.Headers(), meta.Sequence.Stream, client)
+		i, err := parseInfo(x.header, x.seq, client)
 		if err != nil {
-			w.corrupt(Corrupt{meta.Stream, meta.Sequence.Stream, client, meta.Timestamp, err})
+			w.corrupt(a.corrupt(x.seq, client, x.at, err))
 			return nil
 		}
 		if i.run == lastRun && i.number <= lastNumber {
 			return nil // stored twice
 		}
-		if i.run == lastRun && i.number > lastNumber+1 || i.run != lastRun && i.number > 1 {
-			if err := a.unread(ctx, client, &m, last, i.seq, &w); err != nil {
+		if i.run == lastRun && i.number > lastNumber+1 || i.run != lastRun && (i.number > 1 || lastRun != 0) {
+			if err := a.skipped(ctx, client, &m, last, min(i.seq, end+1), &w, block); err != nil {
 				return err
 			}
 		}
@@ -111,32 +131,23 @@ func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*
 			w.Gaps = append(w.Gaps, *g)
 		}
 		if i.seq > end {
+			ended = true
 			return ErrStop
 		}
-		if !m.block(i) {
-			return nil
-		}
-		w.Decoded++
-		if err := r.records(msg.Data(), func(rec *record) error {
-			if !m.record(rec) {
-				return nil
-			}
-			out := rec.message(client, i.seq)
-			return f(&out)
-		}); err != nil {
-			var bad *blockError
-			if errors.As(err, &bad) {
-				w.corrupt(Corrupt{meta.Stream, meta.Sequence.Stream, client, meta.Timestamp, bad.err})
-				return nil
-			}
-			return err
-		}
-		return nil
+		return block(i, x.data, x.at)
 	})
-	if err == nil && left > 0 {
-		err = a.unread(ctx, client, &m, last, 1<<64-1, &w)
+	if err == nil && !ended {
+		err = a.skipped(ctx, client, &m, last, end+1, &w, block)
+	}
+	if err == ErrStop {
+		err = nil
 	}
 	return w, err
+}
+
+// corrupt names a block of the messages.
+func (a *Archive) corrupt(seq uint64, client uint32, at time.Time, err error) Corrupt {
+	return Corrupt{"BMP_" + a.store.token, seq, client, at, err}
 }
 
 // matcher is a Query made fast.
@@ -251,98 +262,6 @@ func (r reader) records(payload []byte, f func(*record) error) error {
 		}
 	}
 	return nil
-}
-
-// streamOf says which stream.
-type streamOf uint8
-
-const (
-	messageStream streamOf = iota
-	eventStream
-	checkpointStream
-)
-
-// walkFrom is where a walk begins: a sequence, or what was stored at or after a time, or all.
-type walkFrom struct {
-	seq  uint64
-	time time.Time
-}
-
-// slack is how much earlier than asked for a walk by time begins, as times are taken before things are stored.
-const slack = 2 * time.Second
-
-// walkAhead is how many messages the server sends ahead.
-const walkAhead = 256
-
-// walk calls f with the messages of a stream that were stored when it began, in their order. Those that are damaged on the disk
-// it leaves out, and says how many there were, unless f ended it with ErrStop; what is deleted meanwhile is among them.
-func (a *Archive) walk(ctx context.Context, which streamOf, subjects []string, from walkFrom, headers bool, f func(jetstream.Msg, *jetstream.MsgMetadata) error) (damaged uint64, err error) {
-	a.storeMu.RLock()
-	st := map[streamOf]jetstream.Stream{messageStream: a.store.msgs, eventStream: a.store.events, checkpointStream: a.store.checks}[which]
-	a.storeMu.RUnlock()
-	c := jetstream.OrderedConsumerConfig{FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverAllPolicy, HeadersOnly: headers, InactiveThreshold: 30 * time.Second}
-	switch {
-	case from.seq != 0:
-		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from.seq
-	case !from.time.IsZero():
-		t := from.time.Add(-slack)
-		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &t
-	}
-	cons, err := st.OrderedConsumer(ctx, c)
-	if err != nil {
-		return 0, wrapIn(ctx, err)
-	}
-	defer a.endWalk(ctx, st, cons)
-	next := from.seq
-	if i := cons.CachedInfo(); i != nil {
-		damaged, next = i.NumPending, max(next, i.Delivered.Stream+1)
-	}
-	if damaged == 0 {
-		return 0, nil
-	}
-	// Without a limit of bytes, whose notes come on top of the messages and do not fit where those are queued.
-	iter, err := cons.Messages(jetstream.PullMaxMessages(walkAhead))
-	if err != nil {
-		return 0, wrap(err)
-	}
-	d := newDelivery(ctx, iter)
-	defer d.close()
-	for damaged > 0 {
-		m, err := d.next()
-		if err != nil {
-			return 0, err
-		}
-		if m == nil {
-			if end, err := over(ctx, st, subjects, next); end || err != nil {
-				return damaged, err
-			}
-			continue
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return 0, wrap(err)
-		}
-		damaged, next = meta.NumPending, meta.Sequence.Stream+1
-		if err := f(m, meta); err != nil {
-			if err == ErrStop {
-				err = nil
-			}
-			return 0, err
-		}
-	}
-	return 0, nil
-}
-
-// endWalk deletes the consumer of a walk, also of one that was cancelled. One that cannot be deleted goes when it has
-// not been used for a while; without that, walks over many clients would meet the server's limit of consumers.
-func (a *Archive) endWalk(ctx context.Context, st jetstream.Stream, cons jetstream.Consumer) {
-	i := cons.CachedInfo()
-	if i == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	_ = st.DeleteConsumer(ctx, i.Name)
 }
 
 // Session is a session of a client as the archive knows it.

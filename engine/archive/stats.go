@@ -126,10 +126,10 @@ func (a *Archive) sums(ctx context.Context, first uint64) (map[uint32]*clientSum
 		}
 		return x
 	}
-	_, err := a.walk(ctx, checkpointStream, []string{a.store.subject("checkpoint", "*")}, walkFrom{}, true, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		if h := msg.Headers(); h.Get(hdrKind) == kindIndex || h.Get(hdrKind) == kindLean {
-			id, ok := subjectClient(msg.Subject())
-			if g, err := parseSegment(h, meta.Sequence.Stream); ok && err == nil && g.last >= first {
+	_, err := a.walk(ctx, checkpointStream, []string{a.store.subject("checkpoint", "*")}, walkFrom{}, true, func(x *storedMessage) error {
+		if h := x.header; h.Get(hdrKind) == kindIndex || h.Get(hdrKind) == kindLean {
+			id, ok := subjectClient(x.subject)
+			if g, err := parseSegment(h, x.seq); ok && err == nil && g.last >= first {
 				x := of(id)
 				x.addSums(g.sums)
 				x.span(g.from, g.to)

@@ -267,16 +267,34 @@ func (s *Session) archived(p *peer, view bmp.View, after int64, before *archive.
 	ctx, cancel := context.WithTimeout(context.Background(), rebuildWait-s.reread)
 	defer cancel()
 	key := p.key.archived()
-	list, tail, err := s.env.Archive.Newest(ctx, s.client.id, archive.Query{Peer: &key, Markers: true}, archive.Window{
+	q := archive.Query{Peer: &key, Markers: true}
+	w := archive.Window{
 		Last: math.MaxInt, Bytes: rebuildBytes,
 		Before: before, After: &archive.Place{Session: s.number, Offset: after},
 		Match: func(m *archive.Message) bool {
 			_, v, ok := m.Peer()
 			return ok && v == view && m.Type == bmp.RouteMonitoringType
 		},
-	})
+	}
+	type answer struct {
+		list []archive.Message
+		tail archive.Tail
+		err  error
+	}
+	answered := make(chan answer, 1)
+	// A cluster that goes away just now may keep it for longer than the session can wait.
+	go func() {
+		list, tail, err := s.env.Archive.Newest(ctx, s.client.id, q, w)
+		answered <- answer{list, tail, err}
+	}()
+	var x answer
+	select {
+	case x = <-answered:
+	case <-ctx.Done():
+		x.err = ctx.Err()
+	}
 	s.reread += time.Since(began)
-	return list, err != nil || !tail.Whole || tail.Gone || len(tail.Gaps) > 0 || len(tail.Corrupt) > 0
+	return x.list, x.err != nil || !x.tail.Whole || x.tail.Gone || len(x.tail.Gaps) > 0 || len(x.tail.Corrupt) > 0
 }
 
 // recode works out anew, after a Peer Up or when a quirk was set, how the peer's tables are coded. A form that votes

@@ -389,7 +389,7 @@ func (c *call) showOlderMessages(ctx context.Context, a *archive.Archive, cl *cl
 	switch {
 	case ctx.Err() != nil:
 		return t, "", ctx.Err()
-	case rctx.Err() != nil:
+	case err != nil && rctx.Err() != nil:
 		note = "; the archive does not answer"
 	case err != nil:
 		note = "; older ones cannot be read: " + err.Error()

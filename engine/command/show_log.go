@@ -45,7 +45,7 @@ func showLog(ctx context.Context, c *call) error {
 			}
 			events, lost = append(past, events...), more
 			if damaged > 0 {
-				notes = append(notes, plural(int(damaged), "event")+" cannot be read from the archive")
+				notes = append(notes, plural(damaged, "event")+" cannot be read from the archive")
 			}
 		}
 	}
