@@ -70,7 +70,10 @@ func (s *Station) openArchive(o Options) error {
 	ctx, x.stop = context.WithCancel(context.Background())
 	sub := s.bus.Subscribe(event.Filter{All: event.AllKinds &^ event.KindSet(event.Message, event.Route)}, 4096)
 	x.events.Go(func() { x.keepEvents(ctx, sub) })
-	x.checks.Go(func() { s.checkpoints(ctx, x) })
+	x.checks.Go(func() {
+		s.sayMissing(ctx, a)
+		s.checkpoints(ctx, x)
+	})
 	s.archive, s.env.Archive = x, a
 	return nil
 }
@@ -100,6 +103,13 @@ func (s *Station) sayGap(g archive.Gap) {
 			g.From.Format(time.RFC3339Nano), g.To.Format(time.RFC3339Nano))
 	}
 	s.bus.Publish(e)
+}
+
+// sayMissing says at the start that a file of the archive has been damaged or cut meanwhile.
+func (s *Station) sayMissing(ctx context.Context, a *archive.Archive) {
+	if st, err := a.Stats(ctx); err == nil && st.Missing > 0 {
+		s.say("Archive: %d stored blocks of messages are missing, a file was damaged or cut; answers about their time say so", st.Missing)
+	}
 }
 
 func (s *Station) sayTrouble(err error) {

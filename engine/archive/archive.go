@@ -47,6 +47,7 @@ type Archive struct {
 	busy      map[*Appender]struct{} // that have something sealed
 	open      []openBlock            // in the order in which they were begun
 	gapped    map[*Appender]bool     // that the gap is open was told
+	met       map[uint64]struct{}    // blocks that could not be read
 	closing   bool
 
 	events      chan eventMessage
@@ -79,7 +80,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 		return nil, err
 	}
 	a := &Archive{
-		o: o, run: o.now().UnixNano(), seed: rand.Uint64(), appenders: make(map[uint32]*Appender), gapped: make(map[*Appender]bool), busy: make(map[*Appender]struct{}),
+		o: o, run: o.now().UnixNano(), seed: rand.Uint64(), appenders: make(map[uint32]*Appender), gapped: make(map[*Appender]bool), met: make(map[uint64]struct{}), busy: make(map[*Appender]struct{}),
 		events: make(chan eventMessage, 4096), stop: make(chan struct{}), flushing: make(chan struct{}), flusherDone: make(chan struct{}),
 	}
 	a.work.L = &a.mu
@@ -571,9 +572,9 @@ func (a *Archive) Sync(ctx context.Context, client uint32) error {
 	return nil
 }
 
-// syncTo is Sync for a question about a time. While storing fails it does not wait: what waits to be stored is of that time
+// SyncTo is Sync for a question about a time. While storing fails it does not wait: what waits to be stored is of that time
 // or earlier, ErrUnstored, or does not matter.
-func (a *Archive) syncTo(ctx context.Context, client uint32, at time.Time) error {
+func (a *Archive) SyncTo(ctx context.Context, client uint32, at time.Time) error {
 	p := a.Client(client)
 	p.mu.Lock()
 	p.seal()

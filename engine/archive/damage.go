@@ -13,8 +13,15 @@ import (
 // and a consumer counts it as pending, though it passes over it without a word; a request for it is answered as one for
 // something deleted. So what should be there and does not come is looked up among what is deleted.
 
-// errDamaged says that the store has a message and cannot read it.
-var errDamaged = errors.New("damaged: the store cannot read it")
+//
+// Where a file of JetStream is damaged in what says where the next message begins, the server cuts it there, and counts what came
+// behind as deleted. But messages go from the front alone, by age and size, or all of a client: so blocks that the index knows and
+// that have no reason to be gone are missing.
+
+var (
+	errDamaged = errors.New("damaged: the store cannot read it")
+	errMissing = errors.New("missing: the store has lost it")
+)
 
 // lookup gets messages of a stream by their sequences.
 type lookup struct {
@@ -40,8 +47,8 @@ func (l *lookup) get(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, 
 
 // deleted is what a stream has no more: all before its first message, and some.
 type deleted struct {
-	first, last uint64
-	some        []uint64 // in order
+	streamState
+	some []uint64 // in order
 }
 
 func deletedOf(ctx context.Context, st jetstream.Stream) (*deleted, error) {
@@ -50,7 +57,7 @@ func deletedOf(ctx context.Context, st jetstream.Stream) (*deleted, error) {
 		return nil, wrapIn(ctx, err)
 	}
 	slices.Sort(i.State.Deleted)
-	return &deleted{i.State.FirstSeq, i.State.LastSeq, i.State.Deleted}, nil
+	return &deleted{newStreamState(i), i.State.Deleted}, nil
 }
 
 // lacks says that a message was not deleted.
@@ -58,6 +65,27 @@ func (d *deleted) lacks(seq uint64) bool {
 	_, found := slices.BinarySearch(d.some, seq)
 	return seq >= d.first && seq <= d.last && !found
 }
+
+// streamState is what there is of a stream, and what may be.
+type streamState struct {
+	first, last uint64
+	bytes       uint64
+	maxAge      time.Duration // 0: no bound
+	maxBytes    int64         // 0 or less: no bound
+}
+
+func newStreamState(i *jetstream.StreamInfo) streamState {
+	return streamState{i.State.FirstSeq, i.State.LastSeq, i.State.Bytes, i.Config.MaxAge, i.Config.MaxBytes}
+}
+
+// expired says that a block is rightly gone, if it is: it came before the first, and was of such an age, or the stream is so large,
+// that it had to go. A stream that is nearly full may have been so when it went.
+func (s *streamState) expired(i *info) bool {
+	old := s.maxAge > 0 && time.Since(time.Unix(0, i.last)) >= s.maxAge
+	return i.seq < s.first && (old || s.full())
+}
+
+func (s *streamState) full() bool { return s.maxBytes > 0 && s.bytes >= uint64(s.maxBytes)/10*9 }
 
 // between lists the damaged messages of a stream between two sequences, which are left out.
 func (l *lookup) between(ctx context.Context, after, before uint64) (seqs []uint64, err error) {
@@ -95,12 +123,9 @@ func (a *Archive) skipped(ctx context.Context, client uint32, m *matcher, after,
 	if err != nil {
 		return wrapIn(ctx, err)
 	}
+	state := newStreamState(st)
 	slices.Reverse(infos)
-	kept := slices.IndexFunc(infos, func(i *info) bool { return i.seq >= st.State.FirstSeq })
-	if kept < 0 {
-		return nil
-	}
-	return a.fetchRaw(ctx, client, infos[kept:], w, f)
+	return a.fetchRaw(ctx, client, slices.DeleteFunc(infos, state.expired), w, f)
 }
 
 // damagedBlock stands for a block of which nothing is known but where it is: as far as one can tell it has something of everything.

@@ -117,15 +117,6 @@ func TestDamageOnTheDisk(t *testing.T) {
 			t.Errorf("events to %v: %q, %d damaged, %v", c.to, events, damaged, err)
 		}
 	}
-
-	// What is rightly gone is no damage.
-	if err := a.store.msgs.DeleteMsg(ctx, 3); err != nil {
-		t.Fatal(err)
-	}
-	want = want[1:]
-	got = nil
-	w, err = a.fetch(ctx, 1, infos, func(r *record, _ *info) error { got = append(got, bytes.Clone(r.raw)); return nil })
-	check("one deleted", got, w, err)
 }
 
 // TestDamageBesideRestarts: the last block of a run is named, too, and blocks that are in no index, as after a kill.
@@ -180,9 +171,9 @@ func TestDamageBesideRestarts(t *testing.T) {
 
 // TestGoneMeanwhile: what expires while blocks are read is no damage.
 func TestGoneMeanwhile(t *testing.T) {
-	a := open(t, Options{})
+	a := open(t, Options{MaxAge: time.Hour})
 	for i := range 20 {
-		a.Client(1).Append(&Entry{Time: time.Now(), Raw: []byte{byte(i)}})
+		a.Client(1).Append(&Entry{Time: time.Now().Add(-2 * time.Hour), Raw: []byte{byte(i)}})
 		syncArchive(t, a, 1)
 	}
 	infos, err := a.catalog.blocks(bg, 1, func(*info) bool { return true })
@@ -205,6 +196,73 @@ func TestGoneMeanwhile(t *testing.T) {
 	})
 	if err != nil || n != 5 || len(w.Corrupt) > 0 {
 		t.Errorf("%d blocks, %v, %v", n, w.Corrupt, err)
+	}
+}
+
+// TestFileThatIsCut: a file that the server cuts, as it cannot tell where the next message begins, or that was cut, has lost what came
+// behind; that is named, and what is stored from then on is not taken for it.
+func TestFileThatIsCut(t *testing.T) {
+	const blocks = 20
+	for what, harm := range map[string]func(b []byte) []byte{
+		"cut":            func(b []byte) []byte { return b[:len(b)/2] },
+		"a length":       func(b []byte) []byte { copy(b, "\xff\xff\xff\xff\xff\xff\xff\xff"); return b },
+		"zeros":          func(b []byte) []byte { clear(b[len(b)/2 : len(b)/2+500]); return b },
+		"an empty file":  func(b []byte) []byte { return nil },
+		"no file at all": nil,
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			a := open(t, Options{Dir: dir})
+			began := time.Now().Add(-time.Hour)
+			for i := range blocks {
+				a.Client(1).Append(&Entry{Time: began.Add(time.Duration(i) * time.Minute), Raw: []byte{byte(i)}})
+				syncArchive(t, a, 1)
+			}
+			closeArchive(t, a)
+			names, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "BMP_edge=2E1", "msgs", "1.blk"))
+			if err != nil || len(names) != 1 {
+				t.Fatal(names, err)
+			}
+			if harm == nil {
+				err = os.Remove(names[0])
+			} else {
+				var b []byte
+				if b, err = os.ReadFile(names[0]); err == nil {
+					err = os.WriteFile(names[0], harm(b), 0o600)
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			a = open(t, Options{Dir: dir})
+			for i := range blocks {
+				a.Client(2).Append(&Entry{Time: time.Now(), Raw: []byte{byte(100 + i)}})
+				syncArchive(t, a, 2)
+			}
+			got, w := all(t, a, 1, Query{})
+			if len(got) > blocks*2/3 || len(got)+len(w.Corrupt) != blocks {
+				t.Errorf("%d of %d messages, %d named", len(got), blocks, len(w.Corrupt))
+			}
+			for i, m := range got {
+				if m[0] != byte(i) {
+					t.Errorf("message %d is %d", i, m)
+				}
+			}
+			h, err := a.At(bg, 1, Want{}, time.Now())
+			if err != nil || len(h.Corrupt) == 0 {
+				t.Errorf("at: %v, %v", h.Corrupt, err)
+			}
+			_, tail, err := a.Newest(bg, 1, Query{}, Window{Last: 2 * blocks})
+			if err != nil || len(tail.Corrupt) != len(w.Corrupt) {
+				t.Errorf("newest: %d named, %v", len(tail.Corrupt), err)
+			}
+			if st, err := a.Stats(bg); err != nil || st.Missing != uint64(len(w.Corrupt)) || st.Unreadable != len(w.Corrupt) {
+				t.Errorf("%d missing, %d met of %d, %v", st.Missing, st.Unreadable, len(w.Corrupt), err)
+			}
+			if got, _ := all(t, a, 2, Query{}); len(got) != blocks {
+				t.Errorf("%d new messages", len(got))
+			}
+		})
 	}
 }
 

@@ -760,6 +760,14 @@ func (c *catalog) backFor(ctx context.Context, client uint32, v *mentions, skip 
 	return nil
 }
 
+// flushes is how often a client was forgotten.
+func (c *catalog) flushes(client uint32) int {
+	x := c.client(client)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.forgot
+}
+
 // blocks lists the blocks of a client that f selects, oldest first.
 func (c *catalog) blocks(ctx context.Context, client uint32, f func(*info) bool) ([]*info, error) {
 	var out []*info
@@ -795,7 +803,7 @@ func (a *Archive) fetch(ctx context.Context, client uint32, infos []*info, f fun
 		err := b.each(f)
 		var bad *blockError
 		if errors.As(err, &bad) {
-			w.corrupt(a.corrupt(b.info.seq, client, b.at, bad.err))
+			w.corrupt(a.unreadable(b.info.seq, client, b.at, bad.err))
 			return nil
 		}
 		return err
@@ -813,15 +821,32 @@ func (a *Archive) fetch(ctx context.Context, client uint32, infos []*info, f fun
 // fetchRaw calls f with the payloads of blocks. Those that are no longer kept are left out, those that are damaged also noted.
 func (a *Archive) fetchRaw(ctx context.Context, client uint32, infos []*info, w *Walked, f func(i *info, data []byte, at time.Time) error) error {
 	l := lookup{st: a.stream(messageStream)}
+	flushes := a.catalog.flushes(client)
+	bad := func(i *info, at time.Time, err error) {
+		if a.catalog.flushes(client) == flushes { // else all of it has gone
+			w.corrupt(a.unreadable(i.seq, client, at, err))
+		}
+	}
+	give := func(i *info, h nats.Header, data []byte, at time.Time) error {
+		// A store that has lost its end gives the same sequences once more.
+		var run, number int64
+		if err := parseNumbers(h.Get(hdrBlock), &run, &number); err != nil || run != i.run || uint64(number) != i.number {
+			bad(i, time.Unix(0, i.last), errMissing)
+			return nil
+		}
+		return f(i, data, at)
+	}
 	one := func(i *info) error {
 		m, err := l.get(ctx, i.seq)
 		switch {
 		case err == nil:
-			return f(i, m.Data, m.Time)
+			return give(i, m.Header, m.Data, m.Time)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case !errors.Is(err, jetstream.ErrMsgNotFound):
-			w.corrupt(a.corrupt(i.seq, client, time.Unix(0, i.last), err))
+			bad(i, time.Unix(0, i.last), err)
+		case !l.gone.expired(i):
+			bad(i, time.Unix(0, i.last), errMissing)
 		}
 		return nil
 	}
@@ -835,7 +860,7 @@ func (a *Archive) fetchRaw(ctx context.Context, client uint32, infos []*info, w 
 				infos = infos[1:]
 			}
 			if len(infos) > 0 && infos[0].seq == x.seq {
-				if err := f(infos[0], x.data, x.at); err != nil {
+				if err := give(infos[0], x.header, x.data, x.at); err != nil {
 					return err
 				}
 				infos = infos[1:]

@@ -226,6 +226,7 @@ func (n *newest) stored(ctx context.Context) error {
 	if err != nil {
 		return wrapIn(ctx, err)
 	}
+	state := newStreamState(st)
 	var window, wanted []*info // newest first
 	var raw int64
 	var looked uint64
@@ -244,7 +245,7 @@ func (n *newest) stored(ctx context.Context) error {
 	var oldest *info
 	var failed error
 	err = a.catalog.back(ctx, n.client, nil, func(i *info) bool {
-		if n.tail.Gone = i.seq < st.State.FirstSeq; n.tail.Gone {
+		if n.tail.Gone = state.expired(i); n.tail.Gone {
 			return false
 		}
 		if n.waited[blockName{i.run, i.number}] || oldest != nil && i.run == oldest.run && i.number >= oldest.number { // stored twice

@@ -309,10 +309,16 @@ func TestNewestSaysWhatIsMissing(t *testing.T) {
 	if got, tail := newestRaw(t, a, Query{}, Window{Last: 1}); len(got) != 1 || len(tail.Corrupt) != 0 {
 		t.Errorf("behind it: %v, %+v", got, tail)
 	}
-	for seq := uint64(1); seq <= 3; seq++ { // as the retention does
+	for seq := uint64(1); seq <= 3; seq++ {
 		if err := a.store.msgs.DeleteMsg(bg, seq); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, tail := newestRaw(t, a, Query{}, Window{Last: 20}); tail.Gone || len(tail.Corrupt) != 4 {
+		t.Errorf("with the oldest lost: %+v", tail)
+	}
+	if err := a.SetRetention(bg, 50*time.Second, 1<<30); err != nil { // which is why they are gone
+		t.Fatal(err)
 	}
 	got, tail = newestRaw(t, a, Query{}, Window{Last: 20})
 	if !tail.Gone || !tail.Whole || got[0][0] != 3 {

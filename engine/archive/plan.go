@@ -200,7 +200,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 func (a *Archive) begins(_ context.Context, _ uint32, i *info) bool { return i.number == 1 }
 
 func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.Time, hist *history) (*replayer, Walked, error) {
-	if err := a.syncTo(ctx, client, at); err != nil {
+	if err := a.SyncTo(ctx, client, at); err != nil {
 		return nil, Walked{}, err
 	}
 	from := int64(0)

@@ -99,7 +99,7 @@ func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*
 		})
 		var bad *blockError
 		if errors.As(err, &bad) {
-			w.corrupt(a.corrupt(i.seq, client, at, bad.err))
+			w.corrupt(a.unreadable(i.seq, client, at, bad.err))
 			return nil
 		}
 		return err
@@ -115,7 +115,7 @@ func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*
 		}
 		i, err := parseInfo(x.header, x.seq, client)
 		if err != nil {
-			w.corrupt(a.corrupt(x.seq, client, x.at, err))
+			w.corrupt(a.unreadable(x.seq, client, x.at, err))
 			return nil
 		}
 		if i.run == lastRun && i.number <= lastNumber {
@@ -145,10 +145,18 @@ func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*
 	return w, err
 }
 
-// corrupt names a block of the messages.
-func (a *Archive) corrupt(seq uint64, client uint32, at time.Time, err error) Corrupt {
+// unreadable names a block of the messages that cannot be read.
+func (a *Archive) unreadable(seq uint64, client uint32, at time.Time, err error) Corrupt {
+	a.mu.Lock()
+	if len(a.met) < maxMet {
+		a.met[seq] = struct{}{}
+	}
+	a.mu.Unlock()
 	return Corrupt{"BMP_" + a.store.token, seq, client, at, err}
 }
+
+// maxMet is how many blocks that cannot be read are counted.
+const maxMet = 10_000
 
 // matcher is a Query made fast.
 type matcher struct {

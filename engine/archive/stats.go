@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,7 @@ type Stats struct {
 	Raw      uint64 // bytes of messages
 	Packed   uint64 // the same, packed
 	Routes   uint64 // announced and withdrawn
+	Missing  uint64 // blocks, at least, that are not there and have no reason not to be: the store has lost them
 	Lost     uint64 // messages in gaps
 	LostRaw  uint64
 
@@ -37,6 +39,7 @@ type Stats struct {
 	LostNow    uint64 // messages lost in this run
 	EventsLost uint64
 	ListsLost  uint64 // lists of routes that could not be stored: searches for a prefix read more blocks
+	Unreadable int    // blocks that were met and cannot be read, at most 10,000
 	Trouble    bool   // storing fails at present
 
 	Embedded bool // the server is the archive's own
@@ -71,6 +74,9 @@ func (a *Archive) Stats(ctx context.Context) (Stats, error) {
 		}
 	}
 	a.storeMu.RUnlock()
+	a.mu.Lock()
+	s.Unreadable = len(a.met)
+	a.mu.Unlock()
 	m := infos[0].State
 	if s.Blocks, s.Bytes = m.Msgs, m.Bytes; m.Msgs > 0 {
 		s.From, s.To = m.FirstTime, m.LastTime
@@ -89,9 +95,13 @@ func (a *Archive) Stats(ctx context.Context) (Stats, error) {
 			}
 		}
 	}
-	clients, err := a.sums(ctx, m.FirstSeq)
+	state := newStreamState(infos[0])
+	clients, young, err := a.sums(ctx, state)
 	if err != nil {
 		return s, err
+	}
+	if young > m.Msgs && !state.full() {
+		s.Missing = young - m.Msgs
 	}
 	var t sums
 	for _, x := range clients {
@@ -115,8 +125,13 @@ func (x *clientSums) span(from, to int64) {
 	x.to = max(x.to, to)
 }
 
-// sums adds up all clients in one walk over their indices; first is the oldest block that is kept.
-func (a *Archive) sums(ctx context.Context, first uint64) (map[uint32]*clientSums, error) {
+// sums adds up all clients in one walk over their indices. young is how many blocks there are, at least, that are not of an age to
+// be gone.
+func (a *Archive) sums(ctx context.Context, state streamState) (all map[uint32]*clientSums, young uint64, err error) {
+	cut := int64(math.MinInt64)
+	if state.maxAge > 0 {
+		cut = time.Now().Add(-state.maxAge).UnixNano()
+	}
 	out := make(map[uint32]*clientSums)
 	of := func(client uint32) *clientSums {
 		x := out[client]
@@ -126,10 +141,17 @@ func (a *Archive) sums(ctx context.Context, first uint64) (map[uint32]*clientSum
 		}
 		return x
 	}
-	_, err := a.walk(ctx, checkpointStream, []string{a.store.subject("checkpoint", "*")}, walkFrom{}, true, func(x *storedMessage) error {
+	_, err = a.walk(ctx, checkpointStream, []string{a.store.subject("checkpoint", "*")}, walkFrom{}, true, func(x *storedMessage) error {
 		if h := x.header; h.Get(hdrKind) == kindIndex || h.Get(hdrKind) == kindLean {
 			id, ok := subjectClient(x.subject)
-			if g, err := parseSegment(h, x.seq); ok && err == nil && g.last >= first {
+			g, err := parseSegment(h, x.seq)
+			if !ok || err != nil {
+				return nil
+			}
+			if g.from > cut {
+				young += uint64(g.sums.blocks)
+			}
+			if g.last >= state.first {
 				x := of(id)
 				x.addSums(g.sums)
 				x.span(g.from, g.to)
@@ -138,7 +160,7 @@ func (a *Archive) sums(ctx context.Context, first uint64) (map[uint32]*clientSum
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	a.catalog.mu.Lock()
 	clients := maps.Clone(a.catalog.clients)
@@ -149,10 +171,11 @@ func (a *Archive) sums(ctx context.Context, first uint64) (map[uint32]*clientSum
 			x := of(id)
 			x.add(i)
 			x.span(i.first, i.last)
+			young++
 		}
 		c.mu.Unlock()
 	}
-	return out, nil
+	return out, young, nil
 }
 
 // subjectClient is the client that a subject ends in.
@@ -201,7 +224,7 @@ func (a *Archive) EachClient(ctx context.Context) (map[uint32]ClientStats, error
 	if err != nil {
 		return nil, wrap(err)
 	}
-	all, err := a.sums(ctx, st.State.FirstSeq)
+	all, _, err := a.sums(ctx, newStreamState(st))
 	if err != nil {
 		return nil, err
 	}

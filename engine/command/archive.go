@@ -50,6 +50,8 @@ type archiveJSON struct {
 	Gaps            uint64              `json:"gaps"` // of this run
 	MessagesLost    uint64              `json:"messages_lost"`
 	BytesLost       uint64              `json:"bytes_lost"`
+	BlocksMissing   uint64              `json:"blocks_missing"`    // that the store has lost
+	BlocksMet       int                 `json:"blocks_unreadable"` // that questions of this run met
 	Failing         bool                `json:"failing"`
 	Embedded        bool                `json:"embedded"` // the server is the station's own
 	Cluster         any                 `json:"cluster"`  // name
@@ -98,7 +100,7 @@ func showArchive(ctx context.Context, c *call) error {
 		From: c.time(st.From), To: c.time(st.To), SpanSeconds: jsonSeconds(st.To.Sub(st.From)), Blocks: st.Blocks, Records: st.Messages,
 		Bytes: st.Raw, PackedBytes: st.Packed, DiskBytes: st.Bytes, IndexBytes: st.Index, Events: st.Events, EventsLost: st.EventsLost, ListsLost: st.ListsLost,
 		RetentionSecs: jsonSeconds(st.MaxAge), RetentionBytes: st.MaxBytes, IndexLimitBytes: st.MaxIndex, QueuedBytes: st.Queued, QueueLimitBytes: st.QueueLimit,
-		Gaps: st.Gaps, MessagesLost: st.Lost, BytesLost: st.LostRaw, Failing: st.Trouble,
+		Gaps: st.Gaps, MessagesLost: st.Lost, BytesLost: st.LostRaw, BlocksMissing: st.Missing, BlocksMet: st.Unreadable, Failing: st.Trouble,
 		Embedded: st.Embedded, Cluster: jsonString(st.Cluster), Replicas: st.Replicas, ReplicasCurrent: st.Current, Clients: []archiveClientJSON{},
 	}
 	ratio := ""
@@ -118,15 +120,24 @@ func showArchive(ctx context.Context, c *call) error {
 	if st.MaxIndex > 0 {
 		kept += ", and " + formatSize(uint64(st.MaxIndex), 1) + " of index"
 	}
-	lost := "no message"
+	var losses []string
 	if st.Lost > 0 {
-		lost = messagesText(st.Lost) + ", " + formatSize(st.LostRaw, 1)
+		losses = append(losses, messagesText(st.Lost)+", "+formatSize(st.LostRaw, 1))
+	}
+	if st.Missing > 0 {
+		losses = append(losses, plural(int(st.Missing), "stored block"))
 	}
 	if st.EventsLost > 0 {
-		lost += ", " + formatCount(st.EventsLost, 1) + " events of this run"
+		losses = append(losses, formatCount(st.EventsLost, 1)+" events of this run")
 	}
 	if st.ListsLost > 0 {
-		lost += ", " + plural(int(st.ListsLost), "list of routes") + " of this run (searches read more)"
+		losses = append(losses, plural(int(st.ListsLost), "list of routes")+" of this run (searches read more)")
+	}
+	if st.Unreadable > 0 {
+		losses = append(losses, plural(st.Unreadable, "block")+" that questions of this run could not read")
+	}
+	if len(losses) == 0 {
+		losses = append(losses, "no message")
 	}
 	rows := []string{fmt.Sprintf("  %6s  %-20s  %-23s  %9s  %9s  %9s", "Client", "Name", "Since", "Records", "Data", "Packed")}
 	ids := slices.Sorted(maps.Keys(each))
@@ -164,7 +175,7 @@ func showArchive(ctx context.Context, c *call) error {
 		field{"Kept for", kept},
 		field{"Servers", archiveServers(st)},
 		field{"Waiting", formatSize(uint64(st.Queued), 1) + " of at most " + formatSize(uint64(st.QueueLimit), 1)},
-		field{"Lost", lost},
+		field{"Lost", strings.Join(losses, ", ")},
 		field{"Events", formatCount(st.Events, 1)},
 	)
 	if err != nil || len(ids) == 0 {
@@ -271,19 +282,19 @@ func (c *call) messageFilter(cl *client.Client) (q archive.Query, unknown, err e
 	return q, nil, err
 }
 
-// walkedText is what the line under an answer says of what could not be read.
-func (c *call) walkedText(w *archive.Walked) (text string) {
+// walkedNotes are what is to be said of what could not be read.
+func (c *call) walkedNotes(w *archive.Walked) (notes []string) {
 	for i := range w.Gaps {
 		if i == shownGaps {
-			text += fmt.Sprintf("; %d more gaps", len(w.Gaps)-i)
+			notes = append(notes, fmt.Sprintf("%d more gaps", len(w.Gaps)-i))
 			break
 		}
-		text += "; " + c.gapText(&w.Gaps[i])
+		notes = append(notes, c.gapText(&w.Gaps[i]))
 	}
 	if n := uint64(len(w.Corrupt)) + w.More; n > 0 {
-		text += fmt.Sprintf("; %s cannot be read, the first is %v", plural(int(n), "block"), w.Corrupt[0])
+		notes = append(notes, fmt.Sprintf("%s cannot be read, the first is %v", plural(int(n), "block"), w.Corrupt[0]))
 	}
-	return text
+	return notes
 }
 
 // showPastMessages is show client X messages since, and from ... to.
@@ -312,13 +323,22 @@ func showPastMessages(ctx context.Context, c *call, cl *client.Client) error {
 		return err
 	}
 	q.From, q.To = from, to
-	unsaved := ""
-	if q.To.IsZero() || c.Now.Sub(q.To) < 5*time.Second {
-		sctx, cancel := context.WithTimeout(ctx, archivePatience)
-		if a.Sync(sctx, cl.ID()) != nil {
-			unsaved = "; the newest are not stored yet"
+	var notes []string
+	if until := to; until.IsZero() || c.Now.Sub(until) < 5*time.Second || a.Load().Trouble {
+		if until.IsZero() {
+			until = c.Now
 		}
+		sctx, cancel := context.WithTimeout(ctx, archivePatience)
+		err := a.SyncTo(sctx, cl.ID(), until)
 		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, archive.ErrUnstored):
+			notes = append(notes, "storing fails, the newest messages are not among these (show client X messages has them)")
+		case err != nil:
+			notes = append(notes, "the newest are not stored yet")
+		}
 	}
 	form := c.messageForm()
 	if err := c.columns(messageTable...); err != nil {
@@ -362,7 +382,7 @@ func showPastMessages(ctx context.Context, c *call, cl *client.Client) error {
 	if shown == 0 && unknownPeer != nil {
 		return unknownPeer
 	}
-	return c.out.Trailer(plural(shown, "message") + unsaved + c.walkedText(&w))
+	return c.endWith(plural(shown, "message"), append(notes, c.walkedNotes(&w)...))
 }
 
 func (c *call) invalidLast() error {
@@ -372,9 +392,9 @@ func (c *call) invalidLast() error {
 // searchBytes is how many bytes of archived messages are looked through for the newest ones, which may be few of very many.
 const searchBytes = 256 << 20
 
-// showOlderMessages shows the archived messages that came before what the memory has, the newest of them; note is what the line under
-// the answer says about them. Without an archive that answers the answer is what the memory has.
-func (c *call) showOlderMessages(ctx context.Context, a *archive.Archive, cl *client.Client, q archive.Query, w archive.Window, show func(*client.Message) error) (t archive.Tail, note string, err error) {
+// showOlderMessages shows the archived messages that came before what the memory has, the newest of them; notes are what is to be said beside
+// the answer about them. Without an archive that answers the answer is what the memory has.
+func (c *call) showOlderMessages(ctx context.Context, a *archive.Archive, cl *client.Client, q archive.Query, w archive.Window, show func(*client.Message) error) (t archive.Tail, notes []string, err error) {
 	rctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	patience := time.AfterFunc(2*archivePatience, cancel)
@@ -388,21 +408,21 @@ func (c *call) showOlderMessages(ctx context.Context, a *archive.Archive, cl *cl
 	list, t, err := a.Newest(rctx, cl.ID(), q, w)
 	switch {
 	case ctx.Err() != nil:
-		return t, "", ctx.Err()
+		return t, nil, ctx.Err()
 	case err != nil && rctx.Err() != nil:
-		note = "; the archive does not answer"
+		notes = append(notes, "the archive does not answer")
 	case err != nil:
-		note = "; older ones cannot be read: " + err.Error()
+		notes = append(notes, "older ones cannot be read: "+err.Error())
 	case !t.Cut.IsZero():
-		note = "; what came before " + c.clock(t.Cut) + " was not looked through (since T does)"
+		notes = append(notes, "what came before "+c.clock(t.Cut)+" was not looked through (since T does)")
 	}
 	for i := range list {
 		m := client.FromArchive(&list[i])
 		if err := show(&m); err != nil {
-			return t, "", err
+			return t, nil, err
 		}
 	}
-	return t, note + c.walkedText(&t.Walked), nil
+	return t, append(notes, c.walkedNotes(&t.Walked)...), nil
 }
 
 // addPastSessions puts the sessions that the client's log does not have, those of earlier runs of the station, before those

@@ -2,6 +2,8 @@ package command
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -89,6 +91,50 @@ close`)
 	})
 }
 
+// TestDamageIsSaid: a file of the archive that lost its end is said at the start, under answers about its time, with JSON and where
+// rows are only counted, too, and by show archive.
+func TestDamageIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	t.Run("before", func(t *testing.T) {
+		ts := startStation(t, withArchive(dir))
+		r := ts.router("edge1")
+		for k := range 3 {
+			r.play(ts.Station, talk(10*k, 10))
+			ts.typed("show client 1 messages since -1h") // has all stored
+		}
+	})
+	names, err := filepath.Glob(filepath.Join(dir, "archive", "jetstream", "*", "streams", "BMP_*", "msgs", "1.blk"))
+	names = slices.DeleteFunc(names, func(s string) bool { return strings.Contains(s, "_EVENT") || strings.Contains(s, "_CHECKPOINT") })
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	size, err := os.Stat(names[0])
+	if err == nil {
+		err = os.Truncate(names[0], size.Size()/2)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("after", func(t *testing.T) {
+		ts := startStation(t, withArchive(dir))
+		const note = "cannot be read, the first is block "
+		for _, line := range []string{
+			"show client 1 messages since -1h", "show client 1 messages", "show client 1 messages since -1h | json", "show client 1 messages | json",
+			"show client 1 messages since -1h | count", "show bgp all at -0s | json",
+		} {
+			if text, v := ts.typed(line); v.Err() != nil || !strings.Contains(text, note) {
+				t.Errorf("%s: %v\n%s", line, v.Err(), text)
+			}
+		}
+		text, _ := ts.typed("show archive")
+		hasLines(t, text, "Lost : 3 stored blocks, 3 blocks that questions of this run could not read")
+		waitFor(t, "a console line", func() bool {
+			text, _ := ts.typed("show log")
+			return strings.Contains(text, "blocks of messages are missing")
+		})
+	})
+}
+
 func TestShowArchive(t *testing.T) {
 	ts := startStation(t, withArchive(t.TempDir()))
 	text, _ := ts.typed("show archive")
@@ -100,7 +146,8 @@ func TestShowArchive(t *testing.T) {
 	doc := ts.asked("show archive | json")
 	for where, want := range map[string]string{
 		"": `from, to, span_seconds, blocks, records, bytes, packed_bytes, ratio, disk_bytes, index_bytes, events, events_lost, lists_lost,
-			retention_seconds, retention_bytes, index_limit_bytes, queued_bytes, queue_limit_bytes, gaps, messages_lost, bytes_lost, failing, embedded, cluster,
+			retention_seconds, retention_bytes, index_limit_bytes, queued_bytes, queue_limit_bytes, gaps, messages_lost, bytes_lost,
+			blocks_missing, blocks_unreadable, failing, embedded, cluster,
 			replicas, replicas_current, clients`,
 		"clients": "client, client_name, from, to, blocks, records, bytes, packed_bytes, gaps",
 	} {

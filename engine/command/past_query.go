@@ -437,9 +437,13 @@ func (n *pastNotes) texts() []string {
 	return list
 }
 
-// endPast writes the trailer with the notes; where there are no trailers, the notes are warnings.
+// endPast is endWith for an answer about the past.
 func (c *call) endPast(q *pastQuery, text string) error {
-	notes := q.notes.texts()
+	return c.endWith(text+" "+c.periodText(q.period), q.notes.texts())
+}
+
+// endWith writes the line under an answer, with notes; where there are no such lines, the notes are warnings.
+func (c *call) endWith(text string, notes []string) error {
 	if cells, _ := c.out.Needs(); !cells {
 		for _, n := range notes {
 			if err := c.out.Warn(n); err != nil {
@@ -448,5 +452,8 @@ func (c *call) endPast(q *pastQuery, text string) error {
 		}
 		return nil
 	}
-	return c.out.Trailer(strings.Join(append([]string{text + " " + c.periodText(q.period)}, notes...), "; "))
+	if text != "" {
+		notes = append([]string{text}, notes...)
+	}
+	return c.out.Trailer(strings.Join(notes, "; "))
 }

@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	"bmp/proto/filter"
@@ -84,7 +83,7 @@ func showLog(ctx context.Context, c *call) error {
 		notes = append(notes, formatCount(lost, 1)+" older lines are no longer kept")
 	}
 	if len(notes) > 0 {
-		return c.out.Trailer(strings.Join(notes, "; "))
+		return c.endWith("", notes)
 	}
 	return nil
 }

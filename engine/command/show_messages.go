@@ -175,14 +175,14 @@ func showMessages(ctx context.Context, c *call) error {
 		return c.out.Record(c.messageRecord(m, form))
 	}
 	var tail archive.Tail
-	note := ""
+	var notes []string
 	if a != nil {
 		q.Begin = func(n int, oldest *archive.Place) (err error) {
 			w := archive.Window{Last: q.Last - n, Before: oldest}
 			if q.Name != "" {
 				w.Match = func(m *archive.Message) bool { return strings.EqualFold(client.FromArchive(m).PeerName, q.Name) }
 			}
-			tail, note, err = c.showOlderMessages(ctx, a, cl, older, w, show)
+			tail, notes, err = c.showOlderMessages(ctx, a, cl, older, w, show)
 			return err
 		}
 	}
@@ -196,14 +196,13 @@ func showMessages(ctx context.Context, c *call) error {
 		}
 		return unknownPeer
 	}
-	text := plural(shown, "message") + note
 	switch {
 	case ring.Dropped > 0 && (a == nil || tail.Whole && tail.Blocks == 0):
-		text += "; " + formatCount(ring.Dropped, 1) + " older ones are no longer kept"
+		notes = append(notes, formatCount(ring.Dropped, 1)+" older ones are no longer kept")
 	case tail.Gone:
-		text += "; older ones are no longer kept"
+		notes = append(notes, "older ones are no longer kept")
 	}
-	return c.out.Trailer(text)
+	return c.endWith(plural(shown, "message"), notes)
 }
 
 // unknownType stands for all types that BMP does not have.
