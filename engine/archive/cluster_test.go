@@ -174,6 +174,7 @@ func TestWalkOverAServerThatGoes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("NATS servers that come and go take seconds: run without -short")
 	}
+	t.Parallel() // it waits more than it works
 	for _, n := range []int{1, 3} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			dir := t.TempDir()

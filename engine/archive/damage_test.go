@@ -51,6 +51,7 @@ func spoil(t *testing.T, dir, stream string, seq uint64) {
 
 // TestDamageOnTheDisk: what is damaged is named, and it alone is missing, wherever it stands; nobody waits for it.
 func TestDamageOnTheDisk(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	dir := t.TempDir()
 	a := open(t, Options{Dir: dir})
 	now := time.Now().Add(-time.Minute)
@@ -121,6 +122,7 @@ func TestDamageOnTheDisk(t *testing.T) {
 
 // TestDamageBesideRestarts: the last block of a run is named, too, and blocks that are in no index, as after a kill.
 func TestDamageBesideRestarts(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	dir := t.TempDir()
 	at := time.Now().Add(-time.Minute)
 	for run := range 2 {
@@ -202,6 +204,7 @@ func TestGoneMeanwhile(t *testing.T) {
 // TestFileThatIsCut: a file that the server cuts, as it cannot tell where the next message begins, or that was cut, has lost what came
 // behind; that is named, and what is stored from then on is not taken for it.
 func TestFileThatIsCut(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	const blocks = 20
 	for what, harm := range map[string]func(b []byte) []byte{
 		"cut":            func(b []byte) []byte { return b[:len(b)/2] },
@@ -293,6 +296,7 @@ func TestDamagedBlocksInOneGo(t *testing.T) {
 // TestDamagedIndex: without the index of some blocks they are found by themselves, whether it was met when the others were
 // listed or later.
 func TestDamagedIndex(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	dir := t.TempDir()
 	a := open(t, Options{Dir: dir})
 	messages, _ := synthetic(rand.New(rand.NewPCG(1, 1)), 4, 50, 300)
