@@ -120,8 +120,8 @@ func (s *Station) sayTrouble(err error) {
 	}
 }
 
-// retentionFile is what keeps Station.SetArchiveRetention from one run to the next, in the state folder: nanoseconds
-// and bytes.
+// retentionFile is what keeps Station.SetArchiveRetention from one run to the next, in the state folder: nanoseconds, bytes,
+// and when that was set, which older files lack.
 const retentionFile = "archive-retention"
 
 func readRetention(dir string, o *archive.Options) error {
@@ -134,7 +134,13 @@ func readRetention(dir string, o *archive.Options) error {
 		return nil
 	}
 	if err == nil {
-		_, err = fmt.Sscanf(string(b), "%d %d\n", (*int64)(&o.MaxAge), &o.MaxBytes)
+		var set int64
+		if _, err = fmt.Sscanf(string(b), "%d %d %d\n", (*int64)(&o.MaxAge), &o.MaxBytes, &set); err == nil {
+			o.Changed = time.Unix(0, set)
+		} else {
+			o.Changed = time.Now()
+			_, err = fmt.Sscanf(string(b), "%d %d\n", (*int64)(&o.MaxAge), &o.MaxBytes)
+		}
 	}
 	if err == nil && (o.MaxAge <= 0 || o.MaxBytes <= 0) {
 		err = fmt.Errorf("%q is no retention", b)
@@ -149,7 +155,7 @@ func readRetention(dir string, o *archive.Options) error {
 func (s *Station) SetArchiveRetention(ctx context.Context, age time.Duration, bytes int64) error {
 	if s.options.StateDir != "" {
 		path := filepath.Join(s.options.StateDir, retentionFile)
-		err := os.WriteFile(path+".new", fmt.Appendf(nil, "%d %d\n", int64(age), bytes), 0o640)
+		err := os.WriteFile(path+".new", fmt.Appendf(nil, "%d %d %d\n", int64(age), bytes, time.Now().UnixNano()), 0o640)
 		if err == nil {
 			err = os.Rename(path+".new", path)
 		}

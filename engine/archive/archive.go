@@ -48,6 +48,7 @@ type Archive struct {
 	open      []openBlock            // in the order in which they were begun
 	gapped    map[*Appender]bool     // that the gap is open was told
 	met       map[uint64]struct{}    // blocks that could not be read
+	changed   atomic.Int64           // Options.Changed, or of this run; unix nanoseconds
 	closing   bool
 
 	events      chan eventMessage
@@ -82,6 +83,9 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	a := &Archive{
 		o: o, run: o.now().UnixNano(), seed: rand.Uint64(), appenders: make(map[uint32]*Appender), gapped: make(map[*Appender]bool), met: make(map[uint64]struct{}), busy: make(map[*Appender]struct{}),
 		events: make(chan eventMessage, 4096), stop: make(chan struct{}), flushing: make(chan struct{}), flusherDone: make(chan struct{}),
+	}
+	if !o.Changed.IsZero() {
+		a.changed.Store(o.Changed.UnixNano())
 	}
 	a.work.L = &a.mu
 	a.catalog.init(a)
@@ -495,6 +499,7 @@ func (a *Archive) SetRetention(ctx context.Context, age time.Duration, bytes int
 	if bytes != 0 {
 		a.o.MaxBytes = bytes
 	}
+	a.changed.Store(a.o.now().UnixNano())
 	a.store.strict = true
 	defer func() { a.store.strict = false }()
 	return a.store.streams(ctx)

@@ -79,10 +79,10 @@ func newStreamState(i *jetstream.StreamInfo) streamState {
 }
 
 // expired says that a block is rightly gone, if it is: it came before the first, and was of such an age, or the stream is so large,
-// that it had to go. A stream that is nearly full may have been so when it went.
-func (s *streamState) expired(i *info) bool {
+// that it had to go, or had to before that was changed. A stream that is nearly full may have been so when it went.
+func (a *Archive) expired(s *streamState, i *info) bool {
 	old := s.maxAge > 0 && time.Since(time.Unix(0, i.last)) >= s.maxAge
-	return i.seq < s.first && (old || s.full())
+	return i.seq < s.first && (old || s.full() || i.last < a.changed.Load())
 }
 
 func (s *streamState) full() bool { return s.maxBytes > 0 && s.bytes >= uint64(s.maxBytes)/10*9 }
@@ -125,7 +125,7 @@ func (a *Archive) skipped(ctx context.Context, client uint32, m *matcher, after,
 	}
 	state := newStreamState(st)
 	slices.Reverse(infos)
-	return a.fetchRaw(ctx, client, slices.DeleteFunc(infos, state.expired), w, f)
+	return a.fetchRaw(ctx, client, slices.DeleteFunc(infos, func(i *info) bool { return a.expired(&state, i) }), w, f)
 }
 
 // damagedBlock stands for a block of which nothing is known but where it is: as far as one can tell it has something of everything.

@@ -845,7 +845,7 @@ func (a *Archive) fetchRaw(ctx context.Context, client uint32, infos []*info, w 
 			return ctx.Err()
 		case !errors.Is(err, jetstream.ErrMsgNotFound):
 			bad(i, time.Unix(0, i.last), err)
-		case !l.gone.expired(i):
+		case !a.expired(&l.gone.streamState, i):
 			bad(i, time.Unix(0, i.last), errMissing)
 		}
 		return nil

@@ -245,7 +245,7 @@ func (n *newest) stored(ctx context.Context) error {
 	var oldest *info
 	var failed error
 	err = a.catalog.back(ctx, n.client, nil, func(i *info) bool {
-		if n.tail.Gone = state.expired(i); n.tail.Gone {
+		if n.tail.Gone = a.expired(&state, i); n.tail.Gone {
 			return false
 		}
 		if n.waited[blockName{i.run, i.number}] || oldest != nil && i.run == oldest.run && i.number >= oldest.number { // stored twice

@@ -26,6 +26,8 @@ type Options struct {
 	MaxAge   time.Duration // of messages; 0 is 7 days
 	MaxBytes int64         // of messages; 0 is 20 GiB
 	EventAge time.Duration // of events; 0 is 30 days
+	// Changed is since when MaxAge and MaxBytes are what they are; zero: always. What is gone of before is not missed.
+	Changed time.Time
 
 	QueueBytes int64 // what may wait to be stored; 0 is DefaultQueue
 	Encoders   int   // how many blocks may be packed at once; 0 is one per four processors, at least 1

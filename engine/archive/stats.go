@@ -3,7 +3,6 @@ package archive
 import (
 	"context"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -128,9 +127,9 @@ func (x *clientSums) span(from, to int64) {
 // sums adds up all clients in one walk over their indices. young is how many blocks there are, at least, that are not of an age to
 // be gone.
 func (a *Archive) sums(ctx context.Context, state streamState) (all map[uint32]*clientSums, young uint64, err error) {
-	cut := int64(math.MinInt64)
+	cut := a.changed.Load()
 	if state.maxAge > 0 {
-		cut = time.Now().Add(-state.maxAge).UnixNano()
+		cut = max(cut, time.Now().Add(-state.maxAge).UnixNano())
 	}
 	out := make(map[uint32]*clientSums)
 	of := func(client uint32) *clientSums {
