@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -353,4 +354,101 @@ func TestDamagedIndex(t *testing.T) {
 		}
 		closeArchive(t, a)
 	}
+}
+
+// TestDamageIsNeverSilent harms the files of an archive at random: every answer is what it was, or says that something is missing. Of
+// what nothing else knows, the last blocks of a killed run, no answer can say so: the archive is closed before.
+// ARCHIVE_HARM is how often.
+func TestDamageIsNeverSilent(t *testing.T) {
+	t.Parallel()
+	seed := testSeed(t)
+	rng := rand.New(rand.NewPCG(seed, 2))
+	o := Options{list: 1, hour: 10 * time.Second}
+	whole, begin, end, keys := churned(t, rng, o)
+	dir := whole.o.Dir
+	closeArchive(t, whole)
+	type question struct {
+		want Want
+		at   time.Time
+	}
+	var questions []question
+	for range 20 {
+		q := question{at: begin.Add(time.Duration(rng.Int64N(int64(end.Sub(begin)))))}
+		if rng.IntN(2) == 0 {
+			q.want.Keys = []RouteKey{keys[rng.IntN(len(keys))]}
+		}
+		questions = append(questions, q)
+	}
+	ask := func(dir string) (answers []string, noted []bool) {
+		o := o
+		o.Dir, o.Grace = dir, 20*time.Second
+		a := open(t, o)
+		defer closeArchive(t, a)
+		messages, w := all(t, a, 1, Query{})
+		answers, noted = append(answers, fmt.Sprintf("%x", messages)), append(noted, len(w.Corrupt) > 0)
+		for _, q := range questions {
+			h, err := a.At(bg, 1, q.want, q.at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := ""
+			for _, r := range h.Routes {
+				text += fmt.Sprintf("%v %v %x %d %x %v\n", r.Peer, r.View, r.Key, r.PathID, r.Record, r.Stale)
+			}
+			answers, noted = append(answers, text), append(noted, len(h.Corrupt) > 0 || h.Incomplete || h.Begin.IsZero())
+		}
+		return answers, noted
+	}
+	truth, _ := ask(dir)
+	harms := 4
+	if n, err := strconv.Atoi(os.Getenv("ARCHIVE_HARM")); err == nil {
+		harms = n
+	}
+	said := 0
+	for n := range harms {
+		copied := filepath.Join(t.TempDir(), "archive")
+		if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		files, err := filepath.Glob(filepath.Join(copied, "jetstream", "*", "streams", "BMP_edge=2E1*", "msgs", "*.blk"))
+		if err != nil || len(files) == 0 {
+			t.Fatal(files, err)
+		}
+		file := files[rng.IntN(len(files))]
+		b, err := os.ReadFile(file)
+		if err != nil || len(b) == 0 {
+			continue // no events
+		}
+		at := rng.IntN(len(b))
+		what := ""
+		switch rng.IntN(4) {
+		case 0:
+			b[at] ^= 1 << rng.IntN(8)
+			what = "a bit"
+		case 1:
+			clear(b[at:min(at+512, len(b))])
+			what = "zeros"
+		case 2:
+			b = b[:at]
+			what = "cut"
+		case 3:
+			for i := at; i < min(at+64, len(b)); i++ {
+				b[i] = byte(rng.Uint32())
+			}
+			what = "noise"
+		}
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, noted := ask(copied)
+		for i := range truth {
+			if got[i] != truth[i] && !noted[i] {
+				t.Errorf("harm %d, %s at byte %d of %s: answer %d is another, and nothing is said", n, what, at, strings.TrimPrefix(file, copied), i)
+			}
+			if noted[i] {
+				said++
+			}
+		}
+	}
+	t.Logf("%d harms, %d answers with a note", harms, said)
 }
