@@ -199,8 +199,8 @@ func (x *archiving) keepEvents(ctx context.Context, sub *event.Subscription) {
 	}
 }
 
-// maxPastLines bounds what PastLines holds.
-const maxPastLines = 100_000
+// MaxPastLines bounds what PastLines and NewestLines hold.
+const MaxPastLines = 100_000
 
 // PastLines are the console lines that the archive has of a time, the bounds included, in the order in which they
 // happened; at most the newest 100,000, how many more there are, and how many cannot be read.
@@ -209,21 +209,95 @@ func (s *Station) PastLines(ctx context.Context, from, to time.Time) (lines []ev
 		return nil, 0, 0, nil
 	}
 	damaged, err = s.env.Archive.Events(ctx, nil, from, to, func(a archive.Event) error {
-		var p pastEvent
-		if json.Unmarshal(a.JSON, &p) != nil || !p.Console {
+		e, ok := pastLine(&a)
+		if !ok {
 			return nil
 		}
-		if len(lines) == maxPastLines {
-			more += maxPastLines / 10
-			lines = append(lines[:0], lines[maxPastLines/10:]...)
+		if len(lines) == MaxPastLines {
+			more += MaxPastLines / 10
+			lines = append(lines[:0], lines[MaxPastLines/10:]...)
 		}
-		lines = append(lines, event.Event{Time: a.Time, Kind: p.Kind, Client: p.Client, Address: p.Address, Peer: p.Peer,
-			Text: p.Text, Console: true, Live: p.Live})
+		lines = append(lines, e)
 		return nil
 	})
 	// Peer changes wait for others to be summed up with, and come later than what happened after them.
 	slices.SortStableFunc(lines, func(a, b event.Event) int { return a.Time.Compare(b.Time) })
 	return lines, more, damaged, err
+}
+
+// pastLine is a console line as it was archived; not ok where an event is none.
+func pastLine(a *archive.Event) (e event.Event, ok bool) {
+	var p pastEvent
+	if json.Unmarshal(a.JSON, &p) != nil || !p.Console {
+		return e, false
+	}
+	return event.Event{Time: a.Time, Kind: p.Kind, Client: p.Client, Address: p.Address, Peer: p.Peer, Text: p.Text, Console: true, Live: p.Live}, true
+}
+
+// searchEvents is how many archived events are looked through for the newest console lines, which may be few of very many.
+const searchEvents = 500_000
+
+// LinesTail is what a search back for console lines came upon.
+type LinesTail struct {
+	Gone    bool      // nothing older is kept, but was once
+	Cut     time.Time // what was stored before this was not looked through; zero: not so
+	Damaged int       // events that cannot be read
+}
+
+// lineName tells console lines apart. Those of one name follow each other in memory as they do in the archive.
+type lineName struct {
+	time         int64
+	kind         event.Kind
+	client, peer uint32
+	text         string
+}
+
+func nameOf(e *event.Event) lineName {
+	return lineName{e.Time.UnixNano(), e.Kind, e.Client, e.Peer, string([]rune(e.Text))} // as JSON has it
+}
+
+// NewestLines are the newest console lines that the archive has beside those that are known, of earlier runs, too, in the order in
+// which they happened: so many, at most 100,000. progress, which may be nil, is told how many events were looked through.
+func (s *Station) NewestLines(ctx context.Context, most int, known []event.Event, progress func(events int)) (lines []event.Event, t LinesTail, err error) {
+	most = min(most, MaxPastLines)
+	if s.env.Archive == nil || most <= 0 {
+		return nil, t, nil
+	}
+	have := make(map[lineName]int, len(known))
+	for i := range known {
+		have[nameOf(&known[i])]++
+	}
+	looked := 0
+	t.Gone, t.Damaged, err = s.env.Archive.NewestEvents(ctx, func(piece []archive.Event, stored time.Time) bool {
+		for i := range slices.Backward(piece) {
+			e, ok := pastLine(&piece[i])
+			if !ok {
+				continue
+			}
+			if n := nameOf(&e); have[n] > 0 {
+				have[n]--
+				continue
+			}
+			lines = append(lines, e)
+		}
+		// Newest first; of those of one time, those that were stored last.
+		slices.SortStableFunc(lines, func(a, b event.Event) int { return b.Time.Compare(a.Time) })
+		if looked += len(piece); progress != nil {
+			progress(looked)
+		}
+		// What happened later than the oldest that is wanted was not stored before it happened.
+		if len(lines) >= most && !stored.IsZero() && stored.Before(lines[most-1].Time) {
+			return false
+		}
+		if looked >= searchEvents {
+			t.Cut = stored
+			return false
+		}
+		return true
+	})
+	lines = lines[:min(len(lines), most)]
+	slices.Reverse(lines)
+	return lines, t, err
 }
 
 // checkpoints makes checkpoints of busy clients, so that questions about the past need not go back further than to the

@@ -156,3 +156,66 @@ func (a *Archive) Events(ctx context.Context, kinds []string, from, to time.Time
 	}
 	return damaged, err
 }
+
+// How many events NewestEvents reads in one go, at first and at most.
+const (
+	firstEvents = 256
+	mostEvents  = 16 << 10
+)
+
+// NewestEvents calls f with what is stored of the events, a piece at a time and the newest piece first, until f wants no more or
+// nothing older is kept; gone is that older ones were once. The events of a piece are in the order in which they were stored, which is
+// not always that in which they happened; what is older than the piece was stored before the time that f gets. How many are damaged on
+// the disk among those that were read it returns as well.
+func (a *Archive) NewestEvents(ctx context.Context, f func(piece []Event, stored time.Time) (more bool)) (gone bool, damaged int, err error) {
+	st := a.stream(eventStream)
+	i, err := st.Info(ctx)
+	if err != nil {
+		return false, 0, wrapIn(ctx, err)
+	}
+	l := lookup{st: st}
+	holes := func(after, before uint64) error {
+		if before-after <= 1 {
+			return nil
+		}
+		seqs, err := l.between(ctx, after, before)
+		damaged += len(seqs)
+		return err
+	}
+	first, end := max(i.State.FirstSeq, 1), i.State.LastSeq+1
+	for size := uint64(firstEvents); first < end; size = min(4*size, mostEvents) {
+		from := max(first, end-min(size, end))
+		var piece []Event
+		var stored time.Time
+		last := from - 1
+		_, err := a.walk(ctx, eventStream, []string{a.store.subject("event", "*")}, walkFrom{seq: from}, false, func(x *storedMessage) error {
+			if x.seq >= end {
+				return ErrStop
+			}
+			if err := holes(last, x.seq); err != nil {
+				return err
+			}
+			if last = x.seq; stored.IsZero() {
+				stored = x.at
+			}
+			var at int64
+			if parseNumbers(x.header.Get(hdrEventTime), &at) == nil {
+				piece = append(piece, Event{Kind: untoken(x.subject), Time: time.Unix(0, at), JSON: x.data})
+			}
+			if x.seq == end-1 {
+				return ErrStop
+			}
+			return nil
+		})
+		if err == nil {
+			err = holes(last, end)
+		}
+		if err != nil {
+			return false, damaged, err
+		}
+		if end = from; !f(piece, stored) {
+			return false, damaged, nil
+		}
+	}
+	return first > 1, damaged, nil
+}

@@ -2,9 +2,13 @@ package command
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
+	"bmp/engine"
+	"bmp/engine/event"
 	"bmp/proto/filter"
 )
 
@@ -16,48 +20,18 @@ type logJSON struct {
 	Text   string `json:"text"` // without the time
 }
 
-// showLog prints the console lines that are still kept. Unlike the other
-// commands it can answer times: the lines carry their own.
+// showLog prints the console lines. Unlike the other commands it can answer times: the lines carry their own.
 func showLog(ctx context.Context, c *call) error {
-	var from time.Time
-	to := c.Now
-	if t, ok := c.m.Time("since"); ok {
-		from = t
-	}
-	if t, ok := c.m.Time("from"); ok {
-		from = t
-		to, _ = c.m.Time("to")
-		to = c.through(to)
-	}
+	var events []event.Event
 	var notes []string
-	events, lost := c.station.Events().Log(from)
-	if !from.IsZero() && c.station.Archive() != nil {
-		// What was before the oldest line kept in memory, in earlier runs of the station, too, is in the archive.
-		oldest := c.Now
-		if all, _ := c.station.Events().Log(time.Time{}); len(all) > 0 {
-			oldest = all[0].Time
-		}
-		if from.Before(oldest) {
-			past, more, damaged, err := c.station.PastLines(ctx, from, oldest.Add(-1))
-			if err != nil {
-				return err
-			}
-			events, lost = append(past, events...), more
-			if damaged > 0 {
-				notes = append(notes, plural(damaged, "event")+" cannot be read from the archive")
-			}
-		}
+	var err error
+	if c.m.Has("since") || c.m.Has("from") {
+		events, notes, err = c.logOfTime(ctx)
+	} else {
+		events, notes, err = c.newestLog(ctx)
 	}
-	for len(events) > 0 && events[len(events)-1].Time.After(to) {
-		events = events[:len(events)-1]
-	}
-	if n, ok := c.m.Number("last"); ok {
-		if n == 0 {
-			return c.invalid("last", "a number of lines, 1 or more")
-		}
-		if uint64(len(events)) > n {
-			events = events[uint64(len(events))-n:]
-		}
+	if err != nil {
+		return err
 	}
 	station := c.station.Label()
 	for i := range events {
@@ -79,14 +53,129 @@ func showLog(ctx context.Context, c *call) error {
 			}
 		}
 	}
-	if lost > 0 {
-		notes = append(notes, formatCount(lost, 1)+" older lines are no longer kept")
-	}
 	if len(notes) > 0 {
 		return c.endWith("", notes)
 	}
 	return nil
 }
+
+// logOfTime are the console lines since T, and from T to T.
+func (c *call) logOfTime(ctx context.Context) (events []event.Event, notes []string, err error) {
+	var from time.Time
+	to := c.Now
+	if t, ok := c.m.Time("since"); ok {
+		from = t
+	}
+	if t, ok := c.m.Time("from"); ok {
+		from = t
+		to, _ = c.m.Time("to")
+		to = c.through(to)
+	}
+	events, lost := c.station.Events().Log(from)
+	if !from.IsZero() && c.station.Archive() != nil {
+		// What was before the oldest line kept in memory, in earlier runs of the station, too, is in the archive.
+		oldest := c.Now
+		if all, _ := c.station.Events().Log(time.Time{}); len(all) > 0 {
+			oldest = all[0].Time
+		}
+		if from.Before(oldest) {
+			past, more, damaged, err := c.station.PastLines(ctx, from, oldest.Add(-1))
+			if err != nil {
+				return nil, nil, err
+			}
+			events, lost = append(past, events...), more
+			if damaged > 0 {
+				notes = append(notes, damagedLines(damaged))
+			}
+		}
+	}
+	for len(events) > 0 && events[len(events)-1].Time.After(to) {
+		events = events[:len(events)-1]
+	}
+	if lost > 0 {
+		notes = append(notes, formatCount(lost, 1)+" older lines are no longer kept")
+	}
+	return events, notes, nil
+}
+
+// newestLog are the newest console lines: those in memory and, where these are too few, those before them that the archive has, in
+// earlier runs of the station, too. Without an archive that answers they are those in memory.
+func (c *call) newestLog(ctx context.Context) (events []event.Event, notes []string, err error) {
+	last := uint64(event.LogLines)
+	n, isLast := c.m.Number("last")
+	if isLast {
+		if last = n; n == 0 {
+			return nil, nil, c.invalid("last", "a number of lines, 1 or more")
+		}
+	}
+	events, lost := c.station.Events().Log(time.Time{})
+	var tail engine.LinesTail
+	older := false // there are more
+	if c.station.Archive() != nil {
+		lost = 0 // to the memory alone
+		missing := int(min(last, 1<<30)) - len(events)
+		older = missing < 0
+		if !isLast {
+			missing++ // says whether there are more
+		}
+		if missing > 0 {
+			var past []event.Event
+			var unread string
+			past, tail, unread, err = c.olderLines(ctx, missing, events)
+			if err != nil {
+				return nil, nil, err
+			}
+			if unread != "" {
+				notes = append(notes, unread)
+			}
+			// What was in memory once may have happened later than the oldest there.
+			events = append(past, events...)
+			slices.SortStableFunc(events, func(a, b event.Event) int { return a.Time.Compare(b.Time) })
+			older = len(past) == missing || len(past) == engine.MaxPastLines
+		}
+	}
+	if uint64(len(events)) > last {
+		events = events[uint64(len(events))-last:]
+	}
+	if tail.Damaged > 0 {
+		notes = append(notes, damagedLines(tail.Damaged))
+	}
+	switch {
+	case older && (!isLast || uint64(len(events)) < last):
+		notes = append(notes, "there are older lines (last N and since T show them)")
+	case !tail.Cut.IsZero():
+		notes = append(notes, "what came before "+c.clock(tail.Cut)+" was not looked through (since T does)")
+	case tail.Gone && !older:
+		notes = append(notes, "older lines are no longer kept")
+	case lost > 0:
+		notes = append(notes, formatCount(lost, 1)+" older lines are no longer kept")
+	}
+	return events, notes, nil
+}
+
+// olderLines are the newest lines that the archive has beside those that are known; unread says why there may be more.
+func (c *call) olderLines(ctx context.Context, most int, known []event.Event) (lines []event.Event, t engine.LinesTail, unread string, err error) {
+	rctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	patience := time.AfterFunc(archivePatience, cancel)
+	defer patience.Stop()
+	tell := c.progress()
+	lines, t, err = c.station.NewestLines(rctx, most, known, func(n int) {
+		patience.Reset(archivePatience)
+		tell(fmt.Sprintf("%d events looked through", n))
+	})
+	switch {
+	case ctx.Err() != nil:
+		return nil, t, "", ctx.Err()
+	case err != nil && rctx.Err() != nil:
+		unread = "the archive does not answer"
+	case err != nil:
+		unread = "older lines cannot be read: " + err.Error()
+	}
+	return lines, t, unread, nil
+}
+
+func damagedLines(n int) string { return plural(n, "event") + " cannot be read from the archive" }
 
 type eventCountJSON struct {
 	Client     any    `json:"client"` // null: the station itself

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// logLines is how many console lines `show log` can go back.
-const logLines = 10_000
+// LogLines is how many console lines are kept in memory, and how many `show log` shows where nothing is said.
+const LogLines = 10_000
 
 // Bus takes events and hands them on. The zero Bus is not usable: NewBus. All methods may be called concurrently.
 //
@@ -48,11 +48,11 @@ func (b *Bus) Publish(e Event) {
 		b.total[e.Kind]++
 	}
 	if e.Console {
-		if len(b.log) < logLines {
+		if len(b.log) < LogLines {
 			b.log = append(b.log, e)
 		} else {
 			b.log[b.next] = e
-			b.next = (b.next + 1) % logLines
+			b.next = (b.next + 1) % LogLines
 			b.lost++
 		}
 	}

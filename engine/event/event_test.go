@@ -34,15 +34,15 @@ func TestLines(t *testing.T) {
 
 func TestLogKeepsTheNewest(t *testing.T) {
 	b := NewBus()
-	for i := range logLines + 5 {
+	for i := range LogLines + 5 {
 		b.Publish(Event{Time: time.Unix(int64(i), 0), Kind: Station, Text: fmt.Sprint(i), Console: true})
 	}
 	b.Publish(Event{Time: time.Unix(0, 0), Kind: PeerChange, Text: "not a line", Live: true})
 	all, lost := b.Log(time.Time{})
-	if len(all) != logLines || lost != 5 || all[0].Text != "5" || all[logLines-1].Text != fmt.Sprint(logLines+4) {
+	if len(all) != LogLines || lost != 5 || all[0].Text != "5" || all[LogLines-1].Text != fmt.Sprint(LogLines+4) {
 		t.Errorf("%d lines from %q to %q, %d lost", len(all), all[0].Text, all[len(all)-1].Text, lost)
 	}
-	if some, _ := b.Log(time.Unix(logLines, 0)); len(some) != 5 {
+	if some, _ := b.Log(time.Unix(LogLines, 0)); len(some) != 5 {
 		t.Errorf("%d lines since", len(some))
 	}
 }
