@@ -69,7 +69,9 @@ func (c *call) logOfTime(ctx context.Context) (events []event.Event, notes []str
 	if t, ok := c.m.Time("from"); ok {
 		from = t
 		to, _ = c.m.Time("to")
-		to = c.through(to)
+		if to = c.through(to); to.Before(from) {
+			return nil, nil, c.invalid("to", "a time that is not before the other")
+		}
 	}
 	events, lost := c.station.Events().Log(from)
 	if !from.IsZero() && c.station.Archive() != nil {

@@ -208,3 +208,12 @@ func TestLogWhileTheArchiveIsAway(t *testing.T) {
 		t.Errorf("after %v", d)
 	}
 }
+
+func TestLogOfNoTime(t *testing.T) {
+	ts := startStation(t, engine.Options{})
+	v, err := ts.console.Do(t.Context(), "show log from -1m to -2m", func(control.Line) error { return nil })
+	if err != nil || v.Code != control.CodeInvalid || !strings.Contains(v.Text, "expected a time that is not before the other") {
+		t.Errorf("%+v, %v", v, err)
+	}
+	ts.logs("show log from -2m to -1m", nil, "")
+}
