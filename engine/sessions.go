@@ -247,6 +247,14 @@ func (s *Station) Client(id uint32) (*client.Client, bool) {
 	return c, ok
 }
 
+// Gone says that the client of an ID is gone and never comes back: the ID was given, and is given to nobody else. An ID that
+// was not given yet is not gone.
+func (s *Station) Gone(id uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clients[id] == nil && s.state.Given(id)
+}
+
 // FindClients is the clients that X of a command names: an ID, an address, an address:port or a name. An ID wins over
 // everything else.
 func (s *Station) FindClients(x string) []*client.Client {

@@ -235,6 +235,13 @@ func (s *State) NewID(i client.Identity, now time.Time) (uint32, error) {
 	return id, nil
 }
 
+// Given says that an ID was given once, by an earlier run perhaps. It is not given again.
+func (s *State) Given(id uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return id < s.next
+}
+
 func knownSince(i client.Identity, first time.Time) Known {
 	return Known{i, time.UnixMilli(first.UnixMilli())}
 }

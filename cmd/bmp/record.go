@@ -68,6 +68,8 @@ func recordFile(inv *invocation) int {
 		return shell.PrintError(os.Stderr, false, err)
 	case err != nil:
 		shell.PrintError(os.Stderr, false, err)
+	case r.made == 0:
+		r.say("Nothing was recorded")
 	}
 	return control.ExitStatus(control.CodeCancelled)
 }
@@ -116,6 +118,9 @@ func (r *recording) open(name string) (err error) {
 
 // next opens a further file, as a file of raw BMP holds one session: edge.bmp, edge.2.bmp.
 func (r *recording) next() error {
+	if r.made == 0 {
+		return r.open(r.file)
+	}
 	ext := filepath.Ext(r.file)
 	for {
 		name := fmt.Sprintf("%s.%d%s", strings.TrimSuffix(r.file, ext), r.made+1, ext)
@@ -130,13 +135,18 @@ func (r *recording) next() error {
 	}
 }
 
-// close ends the file, and says what is in it.
+// close ends the file, and says what is in it. One without a message does not stay.
 func (r *recording) close() error {
 	if r.w == nil {
 		return nil
 	}
 	clear(r.sessions) // they go on, and the file does not say otherwise
 	err := r.w.Close()
+	if r.messages == 0 {
+		r.w = nil
+		r.made--
+		return errors.Join(err, os.Remove(r.name)) // it was made by us
+	}
 	fmt.Fprintf(r.out, "%s: %s, %s\n", r.name, quantity.Of(r.messages, "message"), quantity.Bytes(r.bytes))
 	for _, what := range r.w.Left() {
 		fmt.Fprintf(r.err, "%% Left out: %s\n", what)
@@ -210,8 +220,6 @@ func (r *recording) choose(ctx context.Context, c *control.Client) error {
 		err = v.Err()
 	}
 	if err == nil && len(up) > 1 {
-		os.Remove(r.name) // it is empty, and was made by us
-		r.w = nil
 		err = &control.Error{Code: control.CodeConflict, Text: fmt.Sprintf("Multiple clients - a %s file holds one: specify it by 'client X', or record to a .pcap file\n\n%s", r.kind, strings.Join(up, "\n"))}
 	}
 	return err
@@ -229,8 +237,11 @@ func (r *recording) connection(ctx context.Context, c *control.Client, first boo
 	r.feeds = r.last
 	var failed error
 	v, err := c.Do(ctx, line, func(l control.Line) error {
-		if l.Code == control.CodeRow {
+		switch l.Code {
+		case control.CodeRow:
 			failed = r.row(l.Text)
+		case control.CodeWarning: // it waits for a client
+			r.say("%s", l.Text)
 		}
 		return failed
 	})
@@ -239,7 +250,7 @@ func (r *recording) connection(ctx context.Context, c *control.Client, first boo
 		return false, failed
 	case ctx.Err() != nil:
 		return false, nil
-	case err != nil || v.Err() != nil && ends(c):
+	case err != nil || v.Err() != nil && v.Code != control.CodeNotFound && ends(c):
 		r.say("%% Connection to the station lost; waiting for it")
 		return true, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 
 	"bmp/engine"
 	"bmp/engine/client"
@@ -138,20 +139,24 @@ type feedSession struct {
 	Late   bool   `json:"late"` // the session was there: what comes first are its peers and tables
 }
 
-// feed sends what arrives, as the bytes it came in, until it is cancelled. It is what `bmp record` asks for; a line is
+// feed sends what arrives, as the bytes it came in, until it is cancelled. It is what `bmp record` asks for. That there is no session
+// yet is a warning: its client is waited for. A client that cannot come any more is an error. A line is
 //
 //	begin {"feed":1,"client":1,...}       of a session: there, or begun
 //	data FEED BASE64                      messages, as client.EachFed takes them apart
 //	end FEED REASON                       the session is over
 //	lost FEED                             the console reads too slowly: what follows of the client is another feed
 func feed(ctx context.Context, c *call) error {
-	if who := c.m.Value("client"); who != "" {
+	who := c.m.Value("client")
+	if who != "" {
+		_, err := c.client()
 		var e *control.Error
-		if _, err := c.client(); err != nil && !(errors.As(err, &e) && e.Code == control.CodeNotFound) {
+		missing := errors.As(err, &e) && e.Code == control.CodeNotFound
+		if id, bad := strconv.ParseUint(who, 10, 32); err != nil && (!missing || bad == nil && c.station.Gone(uint32(id))) {
 			return err
 		}
 	}
-	f := c.station.Follow(c.m.Value("client"))
+	f := c.station.Follow(who)
 	defer f.Close()
 	running := make(map[*client.Feed]int)
 	defer func() {
@@ -160,8 +165,18 @@ func feed(ctx context.Context, c *call) error {
 		}
 	}()
 	next := 0
-	for {
-		for _, x := range f.Feeds() {
+	for first := true; ; first = false {
+		fresh := f.Feeds()
+		if first && len(fresh) == 0 {
+			text := "Waiting for a client"
+			if who != "" {
+				text = "Waiting for client " + who
+			}
+			if err := c.out.Warn(text); err != nil {
+				return err
+			}
+		}
+		for _, x := range fresh {
 			next++
 			running[x] = next
 			cl := x.Client()
