@@ -169,7 +169,11 @@ func StartControl(o ControlOptions) (*Control, error) {
 }
 
 func (c *Control) open() error {
-	socket, err := c.opts.Claim.Listen()
+	// Where none of them takes the port after the BMP port, that is free for another station.
+	tcp := !c.opts.NoLoopback || slices.ContainsFunc(c.opts.Further, func(x ControlSpec) bool {
+		return x.Netns == "" && (x.Port == 0 || x.Port == c.port+1)
+	})
+	socket, err := c.opts.Claim.Listen(tcp)
 	if err != nil {
 		return err
 	}

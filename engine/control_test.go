@@ -398,6 +398,21 @@ func TestPortsInUse(t *testing.T) {
 			t.Errorf("a second station on %d: %v, %v; want %s", port, claim, err, text)
 		}
 	}
+	// One without a control port leaves the port to others, but where it is further opened.
+	for _, x := range []struct {
+		further []ControlSpec
+		free    bool
+	}{{nil, true}, {[]ControlSpec{{Addr: netip.MustParseAddr("127.0.0.3"), Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}, false}} {
+		quiet := startControl(t, func(o *ControlOptions) { o.NoLoopback, o.Further = true, x.further })
+		claim, err := ClaimStation(filepath.Dir(quiet.unixPath()), "another", quiet.port+1)
+		if (err == nil) != x.free || err != nil && !errors.As(err, &taken) {
+			t.Errorf("%v: a station on the port after that of one without a control port: %v", x.further, err)
+		}
+		if err == nil {
+			claim.Release()
+		}
+	}
+	t.Setenv("BMP_RUNTIME_DIR", dir)
 	// A BMP port like that of another's control port, given later by `listen`.
 	_, err := listen.Listen(t.Context(), listen.Spec{Addr: netip.MustParseAddr("127.0.0.1"), Port: c.port + 1}, listen.Options{})
 	if want := fmt.Sprintf("Port %d is the control port of server %d", c.port+1, c.port); err == nil || ExplainInUse(err).Error() != want {

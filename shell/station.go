@@ -21,6 +21,7 @@ type Station struct {
 	// Others are those of a cluster that was named alone: a shell attaches to all of them.
 	Others []Station
 
+	view    int    // its control port on loopback, where it was found on this machine and has one; else 0
 	away    bool   // it does not answer, and is known by its archive alone
 	warning string // what there is to be said about finding it
 }
@@ -83,7 +84,7 @@ func running() ([]Station, error) {
 }
 
 func stationOf(r control.Running) Station {
-	s := Station{Target: control.Target{Network: "unix", Address: r.Socket}, Port: r.Port, Name: r.Name}
+	s := Station{Target: control.Target{Network: "unix", Address: r.Socket}, Port: r.Port, view: r.ControlPort(), Name: r.Name}
 	if r.Port != 0 {
 		s.Name = strconv.Itoa(r.Port)
 	}
@@ -136,8 +137,10 @@ func (s Station) Dial(ctx context.Context, event func(control.Line)) (*control.C
 	switch {
 	case errors.As(err, &e):
 		return nil, e
+	case s.Port != 0 && s.view == 0 && errors.Is(err, fs.ErrPermission):
+		return nil, errorf(control.CodeForbidden, "Server %d: permission denied", s.Port)
 	case s.Port != 0 && errors.Is(err, fs.ErrPermission):
-		return nil, errorf(control.CodeForbidden, "Server %d: permission denied (view through 127.0.0.1:%d)", s.Port, s.Port+1)
+		return nil, errorf(control.CodeForbidden, "Server %d: permission denied (view through 127.0.0.1:%d)", s.Port, s.view)
 	case ctx.Err() != nil:
 		return nil, errorf(control.CodeCancelled, "Cancelled")
 	default:

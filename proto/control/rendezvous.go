@@ -18,10 +18,11 @@ import (
 
 // How a station is found on its own machine. Each running station has, in a runtime directory,
 //
-//	NAME.sock     its Unix socket, mode 0660
-//	PORT.sock     a link to that, under the port it was started with
-//	NAME.lock     held (flock) as long as it runs; says "pid=N port=N"
-//	.lock         held for a moment by whoever changes the above
+//	NAME.sock             its Unix socket, mode 0660
+//	PORT.sock             a link to that, under the port it was started with
+//	PORT.no-control.sock  another one, where PORT + 1 is not its control port
+//	NAME.lock             held (flock) as long as it runs; says "pid=N port=N"
+//	.lock                 held for a moment by whoever changes the above
 //
 // so that one look into the directory tells which stations run. What a killed station left behind is told from a
 // living one by its lock, and removed by the next who looks and may.
@@ -235,8 +236,15 @@ func (c *Claim) Socket() string { return filepath.Join(c.dir, c.name+".sock") }
 func (c *Claim) portLink() string { return filepath.Join(c.dir, fmt.Sprintf("%d.sock", c.port)) }
 func (c *Claim) lockPath() string { return filepath.Join(c.dir, c.name+".lock") }
 
-// Listen creates the Unix socket, mode 0660, and its link. From now on the station is found.
-func (c *Claim) Listen() (*net.UnixListener, error) {
+func (c *Claim) noControlLink() string {
+	return filepath.Join(c.dir, fmt.Sprintf("%d%s", c.port, noControlSuffix))
+}
+
+const noControlSuffix = ".no-control.sock"
+
+// Listen creates the Unix socket, mode 0660, and its links. From now on the station is found; tcp says whether it is by its control
+// port, too, the one after its BMP port.
+func (c *Claim) Listen(tcp bool) (*net.UnixListener, error) {
 	unlock, err := lockDir(c.dir)
 	if err != nil {
 		return nil, err
@@ -267,7 +275,13 @@ func (c *Claim) Listen() (*net.UnixListener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control socket %s: %w", c.Socket(), err)
 	}
-	if err := os.Symlink(c.name+".sock", c.portLink()); err != nil {
+	if !tcp {
+		err = os.Symlink(c.name+".sock", c.noControlLink())
+	}
+	if err == nil {
+		err = os.Symlink(c.name+".sock", c.portLink())
+	}
+	if err != nil {
 		l.Close()
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
@@ -436,11 +450,13 @@ type Running struct {
 	Socket string // path of its Unix socket
 	PID    int    // 0 if this user may not know
 	Denied bool   // this user may not connect to the socket; whether the station still runs is not known then
+
+	NoControl bool // it was started without a control port
 }
 
-// ControlPort is the TCP port of the station's control server on loopback; 0 if its BMP port is not known.
+// ControlPort is the TCP port of the station's control server on loopback; 0 if it has none or its BMP port is not known.
 func (r Running) ControlPort() int {
-	if r.Port == 0 {
+	if r.Port == 0 || r.NoControl {
 		return 0
 	}
 	return r.Port + 1
@@ -505,8 +521,15 @@ func stationsIn(dir string, ours bool) ([]Running, error) {
 		return nil, fmt.Errorf("runtime directory: %w", err)
 	}
 	ports := make(map[string]int) // by socket
+	noControl := make(map[string]bool)
 	for _, e := range entries {
 		if e.Type()&fs.ModeSymlink == 0 {
+			continue
+		}
+		if strings.HasSuffix(e.Name(), noControlSuffix) {
+			if target, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil {
+				noControl[target] = true
+			}
 			continue
 		}
 		port, err := strconv.Atoi(strings.TrimSuffix(e.Name(), ".sock"))
@@ -524,6 +547,7 @@ func stationsIn(dir string, ours bool) ([]Running, error) {
 		}
 		r := Running{
 			Name: strings.TrimSuffix(e.Name(), ".sock"), Socket: filepath.Join(dir, e.Name()), Port: ports[e.Name()],
+			NoControl: noControl[e.Name()],
 		}
 		if text, err := os.ReadFile(filepath.Join(dir, r.Name+".lock")); err == nil {
 			var port int

@@ -34,7 +34,7 @@ func start(t *testing.T, dir, name string, port uint16) (*Claim, *net.UnixListen
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := c.Listen()
+	l, err := c.Listen(true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +91,43 @@ func TestStationIsFoundWhileItRuns(t *testing.T) {
 	}
 	if got := names(t, dir); got != ".lock" {
 		t.Errorf("left in the directory: %s", got)
+	}
+}
+
+// TestStationWithoutControlPort: the port after its own is not taken by it, and it is not asked there.
+func TestStationWithoutControlPort(t *testing.T) {
+	dir := runtimeDir(t)
+	c, err := ClaimStation(dir, "edge", 1111)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := c.Listen(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	next, nl := start(t, dir, "next", 1112)
+	list, err := RunningStations()
+	if err != nil || len(list) != 2 || list[0].ControlPort() != 0 || list[1].Port != 1112 || list[1].ControlPort() != 1113 {
+		t.Errorf("found %+v, %v", list, err)
+	}
+	l.Close()
+	nl.Close()
+	for _, claim := range []*Claim{c, next} {
+		if err := claim.Release(); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := names(t, dir); got != ".lock" {
+		t.Errorf("left in the directory: %s", got)
+	}
+	// What a killed one left is no other's.
+	if err := os.Symlink("edge.sock", filepath.Join(dir, "1111.no-control.sock")); err != nil {
+		t.Fatal(err)
+	}
+	start(t, dir, "edge", 1111)
+	if list, err = RunningStations(); err != nil || len(list) != 1 || list[0].ControlPort() != 1112 {
+		t.Errorf("found %+v, %v", list, err)
 	}
 }
 

@@ -89,15 +89,23 @@ func dialPort(ctx context.Context, t Target, o ClientOptions) (net.Conn, error) 
 		return nil, err
 	}
 	stations, findErr := RunningStations()
+	tcp := true
 	for _, s := range stations {
 		if s.Port != port {
 			continue
 		}
-		if conn, err := o.Dialer.DialContext(ctx, "unix", s.Socket); err == nil {
+		conn, err := o.Dialer.DialContext(ctx, "unix", s.Socket)
+		if err == nil {
 			return conn, nil
+		}
+		if tcp = !s.NoControl; !tcp {
+			findErr = errors.Join(findErr, err)
 		}
 	}
 	for _, host := range []string{"127.0.0.1", "::1"} {
+		if !tcp {
+			break // what is there is somebody else's
+		}
 		conn, err := o.Dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port+1)))
 		if err == nil {
 			return conn, nil
