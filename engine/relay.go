@@ -189,11 +189,8 @@ func (r *relays) relayed(x *relay, c *client.Client) *relayed {
 // Relay has what arrives of all clients, or of the one that who names, now or later, sent on to a collector.
 func (s *Station) Relay(to netip.AddrPort, who string) error {
 	r := s.relays
-	for _, l := range s.Listeners() {
-		a := l.Addr()
-		if a.Port() == to.Port() && l.Spec().Netns == "" && (a.Addr() == to.Addr() || a.Addr().IsUnspecified() && isLocal(to.Addr())) {
-			return ErrRelaySelf
-		}
+	if s.listensAt(to) {
+		return ErrRelaySelf
 	}
 	x := &relay{to: to, who: who, stop: make(chan struct{}), client: make(map[uint32]*relayed)}
 	r.mu.Lock()
@@ -218,6 +215,22 @@ func (s *Station) Relay(to netip.AddrPort, who string) error {
 		}
 	}
 	return nil
+}
+
+// listensAt says whether routers or consoles connect to this station at an address.
+func (s *Station) listensAt(to netip.AddrPort) bool {
+	at := func(netns string, a netip.AddrPort) bool {
+		return netns == "" && a.Port() == to.Port() && (a.Addr() == to.Addr() || a.Addr().IsUnspecified() && isLocal(to.Addr()))
+	}
+	for _, l := range s.Listeners() {
+		if at(l.Spec().Netns, l.Addr()) {
+			return true
+		}
+	}
+	c := s.Control()
+	return c != nil && slices.ContainsFunc(c.Listeners(), func(l ControlListener) bool {
+		return l.Spec.Addr.IsValid() && at(l.Spec.Netns, netip.AddrPortFrom(l.Spec.Addr, l.Spec.Port)) // the Unix socket has none
+	})
 }
 
 // isLocal says whether an address is one of this machine.
@@ -621,7 +634,10 @@ func (w *relayed) send(ctx context.Context, conn net.Conn, f *client.Feed) error
 	}
 	left, err := f.Start(ctx, write)
 	w.left.Add(uint64(left))
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil: // why, the store does not say
+		return context.Cause(ctx)
+	case err != nil:
 		return err
 	}
 	for {

@@ -370,6 +370,58 @@ func TestRelayRefused(t *testing.T) {
 	}
 }
 
+// The station's own control ports are no collectors.
+func TestRelayToControlRefused(t *testing.T) {
+	c := startControl(t, func(o *ControlOptions) {
+		o.Further = []ControlSpec{{Addr: netip.IPv4Unspecified(), Port: freePort(t), Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}
+	})
+	s := startStation(t, quick)
+	s.control.Store(c)
+	defer s.control.Store(nil)
+	further := c.opts.Further[0].Port
+	for _, to := range []string{c.loopback(), fmt.Sprintf("127.0.0.1:%d", further), fmt.Sprintf("127.0.0.9:%d", further)} {
+		if err := s.Relay(netip.MustParseAddrPort(to), ""); !errors.Is(err, ErrRelaySelf) {
+			t.Errorf("to %s: %v", to, err)
+		}
+	}
+	for _, to := range []string{fmt.Sprintf("127.0.0.9:%d", c.port+1), fmt.Sprintf("192.0.2.1:%d", further)} {
+		if err := s.Relay(netip.MustParseAddrPort(to), ""); err != nil {
+			t.Errorf("to %s: %v", to, err)
+		}
+	}
+}
+
+// A collector that closes the connection while it is told the tables closes it, whoever notices it first.
+func TestRelayCollectorClosesAtOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := startStation(t, quick)
+	p := bmptest.NewPeer("10.0.0.1", 65001)
+	m := new(bmptest.Session).PeerUp(p)
+	for i := range 3000 {
+		m.Monitor(p, bmp.AdjInPre, announce(65001, fmt.Sprintf("10.%d.%d.0/24", i/200, i%200)))
+	}
+	connect(t, s, "127.0.0.2", "edge1").send(m)
+	if err := s.Relay(netip.MustParseAddrPort(l.Addr().String()), ""); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		in, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Close()
+		for _, i := range s.Relays() {
+			if strings.Contains(i.Failure, "cancel") {
+				t.Fatalf("last failure: %s", i.Failure)
+			}
+		}
+	}
+}
+
 // TestRelayWaitsForItsSession: what wakes a relay that has connected may be of an earlier session. It goes on waiting for
 // the one that is about to begin, and does not close the connection with nothing sent.
 func TestRelayWaitsForItsSession(t *testing.T) {
