@@ -135,6 +135,24 @@ func TestDamageIsSaid(t *testing.T) {
 	})
 }
 
+// Clients of one name are told apart where the line under an answer speaks of them.
+func TestNotesOfClientsOfOneName(t *testing.T) {
+	ts := startStation(t, withArchive(t.TempDir()))
+	for n, name := range []string{"edge1", "edge2", "edge1"} {
+		dialRouter(t, ts.Station, fmt.Sprintf("127.0.0.%d", 21+n)).play(ts.Station, "initiation "+name+" a router\nup 10.0.0.1 as=65001\nclose")
+	}
+	for line, want := range map[string]string{
+		"show bgp all at -1h":          "nothing is archived of edge1 (client 1), edge2, edge1 (client 3) up to then",
+		"show bgp client 3 all at -1h": "nothing is archived of edge1 up to then",
+		"show bgp all at -0s":          "edge1 (client 3) was down at",
+	} {
+		text, v := ts.typed(line)
+		if v.Err() != nil || !strings.Contains(text, want) {
+			t.Errorf("%s: %q is not in %s", line, want, text)
+		}
+	}
+}
+
 func TestShowArchive(t *testing.T) {
 	ts := startStation(t, withArchive(t.TempDir()))
 	text, _ := ts.typed("show archive")

@@ -33,6 +33,7 @@ type pastQuery struct {
 type pastClient struct {
 	id     uint32
 	live   *client.Client // nil: the station does not know it any more
+	called string         // what notes call it: with its ID where another one that is asked has the same name
 	peers  []archive.PeerKey
 	labels map[archive.PeerKey]*client.Label // what peers are called now; with what the archive says of them, then
 }
@@ -91,7 +92,19 @@ func (c *call) pastClients(ctx context.Context, q *pastQuery) error {
 			c.noteGone(ctx, q, pc.id)
 		}
 	}
-	return c.pastPeers(ctx, q)
+	if err := c.pastPeers(ctx, q); err != nil {
+		return err
+	}
+	same := make(map[string]int)
+	for _, pc := range q.clients {
+		same[c.note(pc.id).text]++
+	}
+	for _, pc := range q.clients {
+		if pc.called = c.note(pc.id).text; same[pc.called] > 1 {
+			pc.called += fmt.Sprintf(" (client %d)", pc.id)
+		}
+	}
+	return nil
 }
 
 // noteGone finds what a client that the station does not know any more was called.
@@ -173,7 +186,7 @@ const maxPastRoutes = 3_000_000
 // wanted.
 func (q *pastQuery) want(c *call, pc *pastClient, done int) (archive.Want, error) {
 	w := archive.Want{Peers: pc.peers, MaxRoutes: maxPastRoutes, StaleFor: c.station.Retention()}
-	name := c.note(pc.id).text
+	name := pc.called
 	if len(q.clients) > 1 {
 		name += fmt.Sprintf(" (client %d of %d)", done+1, len(q.clients))
 	}
@@ -387,7 +400,7 @@ func (n *pastNotes) add(format string, args ...any) {
 
 // take notes what an answer of a client leaves open. down is since when the client was, at the time of when.
 func (n *pastNotes) take(c *call, pc *pastClient, h *archive.Held) {
-	name := c.note(pc.id).text
+	name := pc.called
 	if h.Incomplete {
 		n.add("%s: incomplete, its messages from before %s are no longer kept", name, c.moment(h.Begin))
 	}
@@ -418,7 +431,7 @@ func (n *pastNotes) downOf(c *call, pc *pastClient, h *archive.Held, since, at t
 
 // down notes that a client was down.
 func (n *pastNotes) down(c *call, pc *pastClient, since, at time.Time) {
-	n.add("%s was down at %s (since %s)", c.note(pc.id).text, c.clock(at), c.clock(since))
+	n.add("%s was down at %s (since %s)", pc.called, c.clock(at), c.clock(since))
 }
 
 // texts are the notes.

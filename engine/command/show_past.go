@@ -81,7 +81,7 @@ func (c *call) routesAt(ctx context.Context, q *pastQuery, at time.Time) (rows [
 		q.notes.take(c, pc, &h)
 		switch {
 		case h.Begin.IsZero():
-			q.notes.unseen = append(q.notes.unseen, c.note(pc.id).text)
+			q.notes.unseen = append(q.notes.unseen, pc.called)
 		case !h.Down.IsZero():
 			q.notes.downOf(c, pc, &h, h.Down, at)
 		}
