@@ -335,10 +335,10 @@ func (s *Station) checkpoints(ctx context.Context, x *archiving) {
 }
 
 // FlushArchive throws away what is archived of a client, forever where gone says that the client is no more, and says
-// how many blocks that was. It waits for the disk.
-func (s *Station) FlushArchive(ctx context.Context, c *client.Client, gone bool) (blocks uint64, err error) {
+// how much that was. It waits for the disk.
+func (s *Station) FlushArchive(ctx context.Context, c *client.Client, gone bool) (archive.Flushed, error) {
 	if s.env.Archive == nil {
-		return 0, nil
+		return archive.Flushed{}, nil
 	}
 	return s.env.Archive.Flush(ctx, c.ID(), gone)
 }

@@ -87,8 +87,8 @@ func TestArchiveOverRestart(t *testing.T) {
 func TestArchiveFlush(t *testing.T) {
 	s := startStation(t, archiveIn(t.TempDir()))
 	r, other := connect(t, s, "127.0.0.2", "edge1"), connect(t, s, "127.0.0.3", "edge2")
-	if n, err := s.FlushArchive(t.Context(), r.client, false); n == 0 || err != nil {
-		t.Errorf("%d blocks flushed, %v", n, err)
+	if n, err := s.FlushArchive(t.Context(), r.client, false); n.Blocks == 0 || n.Records != 2 || err != nil { // its session began
+		t.Errorf("%+v flushed, %v", n, err)
 	}
 	if types, _ := archived(t, s, r.client.ID()); len(types) != 0 {
 		t.Errorf("%v are left", types)
@@ -132,7 +132,7 @@ func TestArchiveIsOptIn(t *testing.T) {
 	if s.Archive() != nil {
 		t.Error("there is an archive")
 	}
-	if n, err := s.FlushArchive(t.Context(), r.client, false); n != 0 || err != nil {
+	if n, err := s.FlushArchive(t.Context(), r.client, false); n != (archive.Flushed{}) || err != nil {
 		t.Error(n, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "archive")); err == nil {

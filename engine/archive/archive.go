@@ -512,9 +512,15 @@ func (a *Archive) Retention() (age time.Duration, bytes int64) {
 	return a.o.MaxAge, a.o.MaxBytes
 }
 
-// Flush throws away all that is stored of a client, and says how many blocks that was. Messages that come meanwhile may
-// go, too. With forget the client will have no more messages.
-func (a *Archive) Flush(ctx context.Context, client uint32, forget bool) (blocks uint64, err error) {
+// Flushed is what Flush threw away.
+type Flushed struct {
+	Blocks  uint64
+	Records uint64 // in them, messages and begins and ends of sessions; 0: it is not known
+}
+
+// Flush throws away all that is stored of a client, and says how much that was. Messages that come meanwhile may go, too. With
+// forget the client will have no more messages.
+func (a *Archive) Flush(ctx context.Context, client uint32, forget bool) (f Flushed, err error) {
 	p := a.Client(client)
 	p.mu.Lock()
 	p.seal()
@@ -523,13 +529,16 @@ func (a *Archive) Flush(ctx context.Context, client uint32, forget bool) (blocks
 	for a.pending(p) {
 		select {
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return f, ctx.Err()
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+	if n, err := a.records(ctx, client); err == nil {
+		f.Records = n
+	}
 	a.catalog.forget(client) // what is being stored now is deleted afterwards
-	if blocks, err = a.purge(ctx, client); err != nil {
-		return blocks, err
+	if f.Blocks, err = a.purge(ctx, client); err != nil {
+		return f, err
 	}
 	a.catalog.forget(client)
 	if forget {
@@ -537,7 +546,33 @@ func (a *Archive) Flush(ctx context.Context, client uint32, forget bool) (blocks
 		delete(a.appenders, client)
 		a.mu.Unlock()
 	}
-	return blocks, nil
+	return f, nil
+}
+
+// countPatience is how long Flush waits for the index, which may be waiting to be stored.
+const countPatience = time.Second
+
+// records is how many records are stored of a client, by the index.
+func (a *Archive) records(ctx context.Context, client uint32) (n uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, countPatience)
+	defer cancel()
+	st, err := a.stream(messageStream).Info(ctx)
+	if err != nil {
+		return 0, wrapIn(ctx, err)
+	}
+	first := st.State.FirstSeq
+	err = a.catalog.back(ctx, client, func(s, _ *segment) bool {
+		if s.first >= first {
+			n += uint64(s.sums.records)
+		}
+		return s.first >= first || s.last < first // else some of its blocks are no longer kept
+	}, func(i *info) bool {
+		if i.seq >= first {
+			n += uint64(i.count)
+		}
+		return true
+	})
+	return n, err
 }
 
 // purge throws away what the streams have of a client.

@@ -185,8 +185,9 @@ func TestArchive(t *testing.T) {
 		t.Errorf("clients %v, %v", ids, err)
 	}
 	// Flush takes one client's.
-	if n, err := a.Flush(bg, 7, true); err != nil || n == 0 {
-		t.Errorf("%d blocks, %v", n, err)
+	cs, err = a.ClientStats(bg, 7)
+	if n, ferr := a.Flush(bg, 7, true); err != nil || ferr != nil || n != (Flushed{cs.Blocks, uint64(len(messages))}) {
+		t.Errorf("%+v of %+v, %v, %v", n, cs, err, ferr)
 	}
 	got, _ = all(t, a, 7, Query{})
 	same(t, got, nil)

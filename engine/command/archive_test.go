@@ -197,7 +197,7 @@ func TestShowArchive(t *testing.T) {
 		}
 	}
 	text, _ = ts.typed("flush client 1")
-	hasLines(t, text, "Thrown away of client 1 ; 1 archived block")
+	hasLines(t, text, "Thrown away of client 1 ; 1 archived block of 12 records (messages, begins and ends of sessions)")
 	if list, _ := ts.asked("show client 1 messages since -1h | json").([]any); len(list) != 0 {
 		t.Errorf("after the flush: %v", list)
 	}

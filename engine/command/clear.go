@@ -83,7 +83,7 @@ func flushClient(ctx context.Context, c *call) error {
 	f := c.station.FlushClient(cl, routes)
 	fctx, cancel := context.WithTimeout(ctx, 6*archivePatience) // where storing fails it would wait for ever
 	defer cancel()
-	blocks, flushErr := c.station.FlushArchive(fctx, cl, f.Client)
+	archived, flushErr := c.station.FlushArchive(fctx, cl, f.Client)
 	text := fmt.Sprintf("Thrown away of %s: %s, %s, %s, %s, counters", name, plural(f.Messages, "message"), entries(f.Sessions),
 		plural(f.Malformed, "malformed message"), plural(f.Findings, "finding"))
 	if f.Client || f.Cleared {
@@ -101,7 +101,10 @@ func flushClient(ctx context.Context, c *call) error {
 		return control.Errorf(control.CodeFailed, "%s. What is archived could not be thrown away: %v", text, flushErr)
 	}
 	if c.station.Archive() != nil {
-		text += "; " + plural(int(blocks), "archived block")
+		text += "; " + plural(int(archived.Blocks), "archived block")
+		if archived.Records > 0 {
+			text += " of " + plural(int(archived.Records), "record") + " (messages, begins and ends of sessions)"
+		}
 	}
 	c.out.Done("%s", text)
 	return nil

@@ -90,7 +90,7 @@ func rows() []row {
 			Help:     "throw away what is stored of a client, and the client itself if it is down",
 			Examples: []string{"flush client 2"}}, flushClient},
 		{grammar.Command{ID: "flush client routes", Pattern: "flush client CLIENT routes", Role: grammar.Admin,
-			Help:     "the same, the live routes too: the session is cleared so that they come again",
+			Help:     "all of flush client X, and the live routes besides: the session is cleared so that they come again",
 			Examples: []string{"flush client 2 routes"}}, flushClient},
 
 		// Routes.
