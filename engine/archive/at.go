@@ -48,6 +48,9 @@ type Held struct {
 	// Unknown is where the station was killed while the client had a session, if that was at the time, or within a History.
 	// Since the beginning of it the client counts as down.
 	Unknown []Unknown
+	// Away is where the client had no session between two, of a History: those times of which the beginning or the end is in it,
+	// oldest first, but for what is in Unknown.
+	Away []Away
 	// Begin is the arrival of the oldest message from which this is known; zero: there is none up to the time.
 	Begin time.Time
 	// Incomplete says that the messages do not go back to a session's beginning, nor is there a checkpoint: what was not
@@ -61,6 +64,10 @@ type Held struct {
 // Unknown is a time of which nothing is known of a client: from its last message that was kept before the station was killed
 // until it was started again.
 type Unknown struct{ From, To time.Time }
+
+// Away is from the end of a client's session to the beginning of its next one, which announced everything anew: what that changed
+// may have changed at any time since From.
+type Away struct{ From, To time.Time }
 
 // HeldPeer is a peer as its last Peer Up, or the first message that spoke of it, described it.
 type HeldPeer struct {
@@ -182,10 +189,15 @@ func (a *Archive) History(ctx context.Context, client uint32, want Want, from, t
 	return h, nil
 }
 
+// Presence is what History returns of a time, without the routes: when the client was down, or away, and which peers it had.
+func (a *Archive) Presence(ctx context.Context, client uint32, from, to time.Time) (Held, error) {
+	want := Want{Select: func(bmp.View, bgp.Family, []byte, uint32) bool { return false }, noRoutes: true}
+	return a.History(ctx, client, want, from, to, func(*Change) error { return nil })
+}
+
 // Peers are those that announced themselves to a client's sessions and were known from a time to a time, in no order.
 func (a *Archive) Peers(ctx context.Context, client uint32, from, to time.Time) ([]HeldPeer, error) {
-	want := Want{Select: func(bmp.View, bgp.Family, []byte, uint32) bool { return false }, noRoutes: true}
-	h, err := a.History(ctx, client, want, from, to, func(*Change) error { return nil })
+	h, err := a.Presence(ctx, client, from, to)
 	return h.Peers, err
 }
 
@@ -224,6 +236,24 @@ func (a *Archive) First(ctx context.Context, client uint32) (time.Time, error) {
 	return time.Time{}, nil
 }
 
+// awayWithin are the times in a History that the client was away, each from where what is told as unknown ends.
+func (r *replayer) awayWithin(told []Unknown) (list []Away) {
+	if r.history == nil {
+		return nil
+	}
+	for _, x := range r.away {
+		for _, u := range told {
+			if u.From.Equal(x.From) {
+				x.From = u.To
+			}
+		}
+		if x.From.Before(x.To) && x.To.UnixNano() >= r.history.from && x.From.UnixNano() <= r.at {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
 // result is what is known beside the routes.
 func (r *replayer) result(w Walked) Held {
 	h := Held{Incomplete: r.plan.incomplete, SetBack: r.plan.setBack, Walked: w}
@@ -243,6 +273,7 @@ func (r *replayer) result(w Walked) Held {
 			h.Unknown = append(h.Unknown, u)
 		}
 	}
+	h.Away = r.awayWithin(h.Unknown)
 	for k, p := range r.peers {
 		h.Peers = append(h.Peers, p.described(k))
 	}

@@ -27,6 +27,7 @@ type replayer struct {
 	graces    []int64         // when stale routes are over their time, in order
 	down      int64           // 0: a session runs
 	unknown   []Unknown       // where the station was killed
+	away      []Away          // between sessions, the time after a kill included
 	staleFor  int64           // how long what the client said is kept once it is down; 0: for ever
 	staleEnd  int64           // when that is over; 0: it is not to be
 	now       int64
@@ -246,6 +247,9 @@ func (r *replayer) apply(rec *record, i *info) error {
 	switch rec.kind {
 	case SessionStart:
 		r.keptFor(rec)
+		if r.down != 0 {
+			r.away = append(r.away, Away{time.Unix(0, r.down), time.Unix(0, rec.arrival)})
+		}
 		r.after[r.gen] = rec.arrival
 		r.gen, r.down, r.staleEnd = rec.arrival, 0, 0
 		r.addGrace(rec.arrival)

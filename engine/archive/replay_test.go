@@ -411,6 +411,20 @@ func diffHeld(t *testing.T, what string, got, want map[string]string) {
 	}
 }
 
+// away are the times between sessions of which one end or both are from a time to a time.
+func (n *naive) away(from, to time.Time) (list []Away) {
+	var down time.Time
+	for _, r := range n.records {
+		switch {
+		case r.kind == SessionEnd:
+			down = r.at
+		case r.kind == SessionStart && !down.IsZero() && !r.at.Before(from) && !r.at.After(to):
+			list = append(list, Away{time.Unix(0, down.UnixNano()), time.Unix(0, r.at.UnixNano())})
+		}
+	}
+	return list
+}
+
 // proveAt puts the records into an archive, and compares questions about random times with the naive replay.
 func proveAt(t *testing.T, n *naive, rng *rand.Rand, questions int) {
 	t.Helper()
@@ -494,6 +508,9 @@ func proveAt(t *testing.T, n *naive, rng *rand.Rand, questions int) {
 		})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if got, want := fmt.Sprint(h.Away), fmt.Sprint(n.away(t1, t2)); got != want {
+			t.Fatalf("from %v to %v away:\n  want %s\n  got  %s", t1, t2, want, got)
 		}
 		text := func(r *Route) (string, string) {
 			return fmt.Sprint(r.Peer, r.View, r.PathID), fmt.Sprintf("%x", r.Record)

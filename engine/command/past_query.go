@@ -386,16 +386,28 @@ type pastNotes struct {
 	list   []string
 	more   int
 	unseen []string // clients of which nothing is known up to the time
+
+	aways     map[uint32][]archive.Away // of each client
+	away      []string                  // the first of them
+	awayMore  int                       // how many more there are
+	awayOther string                    // the client of these; empty: of several
 }
 
-const maxPastNotes = 8
+// How many notes are shown, and of these how many say where clients were away: there is one for each after a restart of the station.
+const (
+	maxPastNotes = 8
+	maxAwayNotes = 3
+)
 
 func (n *pastNotes) add(format string, args ...any) {
-	if len(n.list) == maxPastNotes {
+	text := fmt.Sprintf(format, args...)
+	switch {
+	case slices.Contains(n.list, text): // of another time of the same question
+	case len(n.list) == maxPastNotes:
 		n.more++
-		return
+	default:
+		n.list = append(n.list, text)
 	}
-	n.list = append(n.list, fmt.Sprintf(format, args...))
 }
 
 // take notes what an answer of a client leaves open. down is since when the client was, at the time of when.
@@ -410,6 +422,7 @@ func (n *pastNotes) take(c *call, pc *pastClient, h *archive.Held) {
 	for _, u := range h.Unknown {
 		n.add("the station was killed, nothing is known of %s from %s to %s", name, c.clock(u.From), c.clock(u.To))
 	}
+	n.awayFrom(c, pc, h)
 	for i := range h.Gaps {
 		if i == 2 {
 			n.add("%s: %d more gaps", name, len(h.Gaps)-i)
@@ -422,6 +435,31 @@ func (n *pastNotes) take(c *call, pc *pastClient, h *archive.Held) {
 	}
 }
 
+// awayFrom notes where a client was away within the time asked about. What the dump of the session after it changed is shown at that
+// session's beginning, and nobody knows when it happened.
+func (n *pastNotes) awayFrom(c *call, pc *pastClient, h *archive.Held) {
+	if len(h.Away) == 0 {
+		return
+	}
+	if n.aways == nil {
+		n.aways = make(map[uint32][]archive.Away)
+	}
+	n.aways[pc.id] = h.Away
+	name := c.note(pc.id).text
+	for _, x := range h.Away {
+		switch {
+		case len(n.away) < maxAwayNotes:
+			n.away = append(n.away, fmt.Sprintf("%s was away from %s to %s", name, c.clock(x.From), c.clock(x.To)))
+			continue
+		case n.awayMore == 0:
+			n.awayOther = name
+		case n.awayOther != name:
+			n.awayOther = ""
+		}
+		n.awayMore++
+	}
+}
+
 // downOf is down for what the archive says. Where the client counts as down because the station was, that is noted already.
 func (n *pastNotes) downOf(c *call, pc *pastClient, h *archive.Held, since, at time.Time) {
 	if !slices.ContainsFunc(h.Unknown, func(u archive.Unknown) bool { return u.From.Equal(since) && at.Before(u.To) }) {
@@ -429,16 +467,26 @@ func (n *pastNotes) downOf(c *call, pc *pastClient, h *archive.Held, since, at t
 	}
 }
 
-// down notes that a client was down.
+// down notes that a client was down, where it is not said from when to when it was away.
 func (n *pastNotes) down(c *call, pc *pastClient, since, at time.Time) {
+	if slices.ContainsFunc(n.aways[pc.id], func(x archive.Away) bool { return x.From.Equal(since) && at.Before(x.To) }) {
+		return
+	}
 	n.add("%s was down at %s (since %s)", pc.called, c.clock(at), c.clock(since))
 }
 
 // texts are the notes.
 func (n *pastNotes) texts() []string {
-	list := n.list
+	list := append(slices.Clip(n.list), n.away...)
+	switch {
+	case n.awayMore == 0:
+	case n.awayOther != "":
+		list = append(list, fmt.Sprintf("%s was away %s", n.awayOther, plural(n.awayMore, "more time")))
+	default:
+		list = append(list, fmt.Sprintf("clients were away %s", plural(n.awayMore, "more time")))
+	}
 	if n.more > 0 {
-		list = append(slices.Clip(list), fmt.Sprintf("%d more notes", n.more))
+		list = append(list, fmt.Sprintf("%d more notes", n.more))
 	}
 	switch len(n.unseen) {
 	case 0:

@@ -42,6 +42,16 @@ func showDiffTimes(ctx context.Context, c *call) error {
 	if len(views) < 2 || views[0] == views[1] {
 		return c.writeNet(ctx, q)
 	}
+	if q.archive != nil {
+		// What was between the two times is not read for the routes.
+		for _, pc := range q.clients {
+			h, err := q.archive.Presence(ctx, pc.id, p.from.Add(1), p.to)
+			if err != nil {
+				return err
+			}
+			q.notes.take(c, pc, &h)
+		}
+	}
 	var sides [2][]shownRoute
 	for i, t := range []time.Time{p.from, p.to} {
 		q.view = &views[i]

@@ -106,6 +106,11 @@ func (c *call) changesOf(ctx context.Context, q *pastQuery, pc *pastClient, n in
 		}
 		return f(&ch)
 	})
+	limited := errors.Is(err, errLimit)
+	if limited {
+		// What has to be said beside it is of the whole time.
+		h, err = q.archive.Presence(ctx, pc.id, from, to)
+	}
 	if err != nil {
 		return tooMany(err)
 	}
@@ -115,6 +120,9 @@ func (c *call) changesOf(ctx context.Context, q *pastQuery, pc *pastClient, n in
 	}
 	if !h.Down.IsZero() && !h.Down.Equal(h.DownBefore) {
 		q.notes.downOf(c, pc, &h, h.Down, to)
+	}
+	if limited {
+		return errLimit
 	}
 	return nil
 }
