@@ -1,6 +1,7 @@
 package client
 
 import (
+	"strconv"
 	"time"
 
 	"bmp/engine/archive"
@@ -96,10 +97,83 @@ func (c *Client) PeerLabels() map[archive.PeerKey]*Label {
 	return out
 }
 
+// PeerID is the ID by which an answer names a peer that the archive knows. One that the client does not have gets its ID so, and keeps
+// it when the router speaks of it again. It is 0 where there are too many peers, or the client was forgotten.
+func (c *Client) PeerID(k archive.PeerKey) uint32 {
+	key := keyOfArchived(k)
+	c.labelMu.RLock()
+	id := c.past[key]
+	c.labelMu.RUnlock()
+	if id != 0 {
+		return id // as nearly always: without waiting for the session
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.peerOf(key); p != nil {
+		return p.id
+	}
+	return c.pastID(key)
+}
+
+// PastPeer is the peer that has an ID (y of a command), though the client does not have the peer, as the archive knows it; not ok when
+// there is none.
+func (c *Client) PastPeer(y string) (k archive.PeerKey, ok bool) {
+	id, err := strconv.ParseUint(y, 10, 32)
+	if err != nil || id == 0 {
+		return k, false
+	}
+	c.labelMu.RLock()
+	defer c.labelMu.RUnlock()
+	for key, n := range c.past {
+		if n == uint32(id) {
+			return key.archived(), true
+		}
+	}
+	return k, false
+}
+
+// pastID is the ID of a peer that the client does not have, which an answer about the past names. There are maxPeers of these and of those
+// that the client has; beyond that it is 0.
+func (c *Client) pastID(k peerKey) uint32 {
+	if id := c.past[k]; id != 0 {
+		return id
+	}
+	if c.gone || len(c.byID)+len(c.past) >= maxPeers {
+		return 0
+	}
+	c.nextID++
+	c.labelMu.Lock()
+	defer c.labelMu.Unlock()
+	if c.past == nil {
+		c.past = make(map[peerKey]uint32)
+	}
+	c.past[k] = c.nextID
+	return c.nextID
+}
+
+// takeID gives a new peer the ID that an answer gave it, or the next one.
+func (c *Client) takeID(k peerKey) uint32 {
+	if id := c.past[k]; id != 0 {
+		c.labelMu.Lock()
+		delete(c.past, k)
+		c.labelMu.Unlock()
+		return id
+	}
+	c.nextID++
+	return c.nextID
+}
+
+// forgetIDs has no peer of the past keep its ID.
+func (c *Client) forgetIDs() {
+	c.labelMu.Lock()
+	c.past = nil
+	c.labelMu.Unlock()
+}
+
 // PastLabel is what a peer was called; its ID is 0.
 func PastLabel(p *archive.HeldPeer) *Label {
 	l := &Label{
-		key: peerKey{typ: p.Key.Type, dist: p.Key.Distinguisher, addr: p.Key.Address, id: p.Key.BGPID}, Type: p.Key.Type,
+		key: keyOfArchived(p.Key), Type: p.Key.Type,
 		RD: rdOf(p.Key.Distinguisher), Address: p.Key.Address, AS: p.AS, BGPID: p.BGPID, Table: tableNameOf(p.Table, p.Text),
 	}
 	return l
@@ -121,6 +195,10 @@ func rdOf(distinguisher uint64) string {
 
 func (k peerKey) archived() archive.PeerKey {
 	return archive.PeerKey{Type: k.typ, Distinguisher: k.dist, Address: k.addr, BGPID: k.id}
+}
+
+func keyOfArchived(k archive.PeerKey) peerKey {
+	return peerKey{typ: k.Type, dist: k.Distinguisher, addr: k.Address, id: k.BGPID}
 }
 
 // FromArchive makes a Message of an archived one, with what can be read of it alone: Peer is 0, as the archive does not

@@ -106,9 +106,10 @@ type Client struct {
 	byID      map[uint32]*peer
 	byKey     map[peerKey]*peer // nil while there are few: most of many routers have one or two, and a map is made for eight
 	nextID    uint32
-	feeds     []*Feed // of the running session
-	init      []byte  // its newest Initiation; nil: none, or longer than anybody needs
-	openBytes int     // of the OPENs kept of all peers
+	past      map[peerKey]uint32 // see pastID; nil while there are none. Written with labelMu held, too
+	feeds     []*Feed            // of the running session
+	init      []byte             // its newest Initiation; nil: none, or longer than anybody needs
+	openBytes int                // of the OPENs kept of all peers
 
 	counts        [bmp.MessageTypes + 1]uint64
 	bytes         uint64
@@ -249,8 +250,7 @@ func (c *Client) Begin(s *Session, now time.Time) bool {
 
 // addPeer makes a peer of a header that speaks of an unknown one.
 func (c *Client) addPeer(k peerKey, h *bmp.PerPeerHeader, now int64) *peer {
-	c.nextID++
-	p := &peer{id: c.nextID, key: k, as: h.AS, bgpid: h.BGPID, since: now}
+	p := &peer{id: c.takeID(k), key: k, as: h.AS, bgpid: h.BGPID, since: now}
 	p.relabel(h)
 	c.byID[p.id] = p
 	switch {
@@ -392,6 +392,7 @@ func (c *Client) Forget() bool {
 func (c *Client) forget() {
 	c.gone = true
 	c.dropPeers()
+	c.forgetIDs()
 	c.ring.clear()
 	c.env.Budget.remove(&c.ring)
 	c.env.Bus.Forget(c.id)
@@ -469,6 +470,7 @@ func (c *Client) zeroCounters() {
 const (
 	peerBytes  = 1500
 	tableBytes = 450
+	pastBytes  = 100 // of a peer that has its ID alone
 )
 
 // Holds appends the tables of the client's routes, and says about how many bytes everything else takes that is kept of it.
@@ -476,7 +478,7 @@ func (c *Client) Holds(tables []*rib.Table) (_ []*rib.Table, bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.eachTable(func(_ *peer, t *table) { tables = append(tables, t.rib) })
-	bytes = c.ring.size.Load() + int64(c.openBytes) + int64(c.malformed.bytes) + int64(len(c.byID))*peerBytes + int64(len(tables))*tableBytes
+	bytes = c.ring.size.Load() + int64(c.openBytes) + int64(c.malformed.bytes) + int64(len(c.byID))*peerBytes + int64(len(c.past))*pastBytes + int64(len(tables))*tableBytes
 	return tables, bytes
 }
 

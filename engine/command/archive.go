@@ -255,7 +255,8 @@ func sizeText(n int64) string {
 const pastMessages = 10_000
 
 // messageFilter is which of the archived messages of a client the line wants, whatever their time. A peer that the router has not
-// spoken of since the station started is known by its name alone: unknown is what to say if no message has it.
+// spoken of since the station started is known by the ID that an answer gave it, or by its name alone: unknown is what to say if no
+// message has it.
 func (c *call) messageFilter(cl *client.Client) (q archive.Query, unknown, err error) {
 	if text := c.m.Value("type"); text != "" {
 		q.OfType, q.Type = true, unknownType
@@ -276,7 +277,14 @@ func (c *call) messageFilter(cl *client.Client) (q archive.Query, unknown, err e
 		return q, nil, noPeer(cl, y)
 	}
 	var e *control.Error
-	if errors.As(err, &e) && e.Code == control.CodeNotFound && client.IsPeerName(y) {
+	if !errors.As(err, &e) || e.Code != control.CodeNotFound {
+		return q, nil, err
+	}
+	if k, ok := cl.PastPeer(y); ok {
+		q.Peer = &k
+		return q, nil, nil
+	}
+	if client.IsPeerName(y) {
 		return q, err, nil
 	}
 	return q, nil, err

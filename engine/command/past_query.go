@@ -36,6 +36,7 @@ type pastClient struct {
 	called string         // what notes call it: with its ID where another one that is asked has the same name
 	peers  []archive.PeerKey
 	labels map[archive.PeerKey]*client.Label // what peers are called now; with what the archive says of them, then
+	full   bool                              // there is no ID for one more peer
 }
 
 // pastQuery reads the question from the line.
@@ -136,6 +137,11 @@ func (c *call) pastPeers(ctx context.Context, q *pastQuery) error {
 					pc.peers = append(pc.peers, k)
 					names = append(names, fmt.Sprintf("\n* %d  %s %s", p.ID, peerLabel(&p), peerHelp(&p)))
 				}
+			}
+		}
+		if len(pc.peers) == 0 && pc.live != nil {
+			if k, ok := pc.live.PastPeer(q.peerText); ok {
+				pc.peers = append(pc.peers, k)
 			}
 		}
 		if len(pc.peers) == 0 && q.archive != nil {
@@ -336,12 +342,16 @@ func (q *routeQuery) wanted(r *shownRoute) bool {
 	return q.ofPeer(r.family, r.label) && (!q.stale || r.stale) && (q.pathID == nil || *q.pathID == r.pathID) && q.attributes(r.record)
 }
 
-// row makes a row of a route of the archive.
+// row makes a row of a route of the archive. A peer that the client does not have gets its ID here, where the answer first names it.
 func (pc *pastClient) row(r *archive.Route, labels map[archive.PeerKey]*client.Label) shownRoute {
 	l := labels[r.Peer]
 	if l == nil {
 		l = pc.label(&archive.HeldPeer{Key: r.Peer})
 		labels[r.Peer] = l
+	}
+	if l.ID == 0 && pc.live != nil && !pc.full {
+		l.ID = pc.live.PeerID(r.Peer)
+		pc.full = l.ID == 0
 	}
 	return shownRoute{
 		client: pc.id, peer: l.ID, view: r.View, family: r.Family, key: r.Key, pathID: r.PathID, addPath: r.AddPath, record: r.Record,

@@ -15,7 +15,7 @@ import (
 type routeJSON struct {
 	Client     uint32 `json:"client"`
 	ClientName any    `json:"client_name"`
-	PeerID     any    `json:"peer_id"` // null: a peer of the past that the client does not have any more
+	PeerID     any    `json:"peer_id"` // null: of a client that the station does not know any more, or that has too many
 	routeSaidJSON
 	Since any `json:"since"`
 	Stale any `json:"stale"`
@@ -63,7 +63,7 @@ func (j *routeSaidJSON) say(a *bgp.Attributes) {
 
 // shownRoute is a route as rows have it, of now or of the past. Key and record are as long-lived as where they came from.
 type shownRoute struct {
-	client, peer uint32 // peer 0: one that the client does not have any more
+	client, peer uint32 // peer 0: one without an ID, see routeJSON
 	view         bmp.View
 	family       bgp.Family
 	key          []byte
