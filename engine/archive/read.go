@@ -277,8 +277,9 @@ type Session struct {
 	// SessionRecord is that of its beginning, with Reason, Messages and Bytes of its end; where the station was killed before that,
 	// those that are archived.
 	SessionRecord
-	End        time.Time // zero: it goes on, or the station was killed before it ended
-	LastRecord time.Time // arrival of the newest record of it
+	End         time.Time // zero: it goes on, or the station was killed before it ended
+	LastRecord  time.Time // arrival of the newest record of it
+	LastMessage time.Time // arrival of the newest message of it that is kept; zero: none is
 }
 
 // Sessions lists the sessions of a client that began in the archive or ended in it, oldest first. A session without an end
@@ -293,6 +294,9 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 		open     bool // no session is known to have begun in a later block
 	}
 	runs := make(map[int64]*rest)
+	// Of the blocks that are not read, with messages alone, the newest before each that is, and after the last (nil).
+	unread := make(map[*info]int64)
+	var next *info
 	infos, err := a.catalog.blocks(ctx, client, func(i *info) bool {
 		t := runs[i.run]
 		if t == nil {
@@ -302,6 +306,12 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 		if t.open = t.open && i.flags&flagSession == 0; t.open {
 			t.messages += uint64(i.count)
 			t.bytes += uint64(i.raw)
+		}
+		switch _, newer := unread[next]; {
+		case i.state():
+			next = i
+		case i.count > 0 && !newer:
+			unread[next] = i.last
 		}
 		return i.state()
 	})
@@ -316,9 +326,21 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 		s.Messages, s.Bytes = s.Messages+t.messages, s.Bytes+t.bytes
 	}
 	began := uint64(0) // the block in which it began
+	var said int64     // arrival of its newest message
+	ended := func() {
+		if n := len(out); n > 0 && said != 0 {
+			out[n-1].LastMessage = time.Unix(0, said)
+		}
+	}
+	var at *info
 	_, err = a.fetch(ctx, client, infos, func(r *record, i *info) error {
 		n := len(out)
+		if t, ok := unread[i]; ok && i != at {
+			said = t
+		}
+		at = i
 		if r.kind == MessageRecord {
+			said = r.arrival
 			if n > 0 && i.seq == began && out[n-1].End.IsZero() {
 				out[n-1].Messages++
 				out[n-1].Bytes += uint64(len(r.raw))
@@ -334,8 +356,10 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 		}
 		if r.kind == SessionStart {
 			if n > 0 && out[n-1].End.IsZero() {
+				ended()
 				killed()
 			}
+			said = 0
 			out = append(out, Session{SessionRecord: s, LastRecord: s.Time})
 			run, began = i.run, i.seq
 			return nil
@@ -344,6 +368,7 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 			out = append(out, Session{SessionRecord: s}) // its beginning is no longer kept
 			n++
 		}
+		ended()
 		e := &out[n-1]
 		e.End, e.LastRecord, e.Reason, e.Messages, e.Bytes = s.Time, s.Time, s.Reason, s.Messages, s.Bytes
 		if s.Name != "" {
@@ -352,6 +377,10 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 		return nil
 	})
 	if n := len(out); n > 0 && out[n-1].End.IsZero() {
+		if t, ok := unread[nil]; ok {
+			said = t
+		}
+		ended()
 		if run != a.run {
 			killed()
 		} else {

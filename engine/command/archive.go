@@ -434,7 +434,7 @@ func (c *call) showOlderMessages(ctx context.Context, a *archive.Archive, cl *cl
 }
 
 // addPastSessions puts the sessions that the client's log does not have, those of earlier runs of the station, before those
-// that it has; a note says what is wrong with that.
+// that it has; a note says what is wrong with that. A client that has had none in this run is down since the last of them ended.
 func (c *call) addPastSessions(ctx context.Context, i *client.Info) (note string) {
 	a := c.station.Archive()
 	if a == nil {
@@ -460,6 +460,9 @@ func (c *call) addPastSessions(ctx context.Context, i *client.Info) (note string
 			x.End = s.LastRecord
 		}
 		past = append(past, x)
+	}
+	if n := len(list); n > 0 && len(past) == n && len(i.Sessions) == 0 && i.State == client.Down {
+		i.Since, i.LastMessage, i.DownReason = past[n-1].End, list[n-1].LastMessage, past[n-1].Reason
 	}
 	i.SessionsLost -= min(i.SessionsLost, uint64(len(past)))
 	if over := len(past) - pastSessions; over > 0 {

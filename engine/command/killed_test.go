@@ -17,6 +17,12 @@ import (
 // Peer Up and a route a step after each other.
 func killedStation(t *testing.T, dir string, began time.Time, step time.Duration) (last time.Time) {
 	t.Helper()
+	return archivedSession(t, dir, began, step, "")
+}
+
+// archivedSession is killedStation, but with an end that has a reason, a step after the last message, where the reason is not empty.
+func archivedSession(t *testing.T, dir string, began time.Time, step time.Duration, reason string) (last time.Time) {
+	t.Helper()
 	a, err := archive.Open(t.Context(), archive.Options{Station: "station", Dir: filepath.Join(dir, "archive")})
 	if err != nil {
 		t.Fatal(err)
@@ -28,6 +34,9 @@ func killedStation(t *testing.T, dir string, began time.Time, step time.Duration
 	for n, raw := range [][]byte{new(bmptest.Session).PeerUp(peer).Bytes(), new(bmptest.Session).Monitor(peer, bmp.AdjInPre, u.Bytes()).Bytes()} {
 		last = began.Add(time.Duration(n+1) * step)
 		p.Append(&archive.Entry{Time: last, Session: 1, Raw: raw, Context: bgp.Context{AS4: true}})
+	}
+	if reason != "" {
+		p.End(archive.SessionRecord{Session: 1, Time: last.Add(step), Name: "edge1", Reason: reason})
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()

@@ -70,6 +70,7 @@ type ringJSON struct {
 
 type clientInfoJSON struct {
 	clientJSON
+	DownSeconds    any             `json:"down_seconds"` // null while it is up
 	PeersKnown     int             `json:"peers_known"`
 	SysName        any             `json:"sys_name"`
 	SysDescr       any             `json:"sys_descr"`
@@ -320,6 +321,9 @@ func (c *call) clientJSON(i *client.Info) clientInfoJSON {
 		Health: i.Health, MirrorErrored: i.MirrorErrored, MirrorLost: i.MirrorLost,
 		MessagesKept: ringJSON{i.Ring.Kept, i.Ring.Bytes, i.Ring.Dropped, c.time(i.Ring.Oldest)},
 		SessionsLost: i.SessionsLost, Sessions: []sessionJSON{},
+	}
+	if i.State == client.Down {
+		j.DownSeconds = c.since(i.Since)
 	}
 	if i.Local.IsValid() {
 		j.LocalAddress = i.Local.String()
