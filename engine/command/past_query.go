@@ -455,7 +455,7 @@ func (n *pastNotes) awayFrom(c *call, pc *pastClient, h *archive.Held) {
 		n.aways = make(map[uint32][]archive.Away)
 	}
 	n.aways[pc.id] = h.Away
-	name := c.note(pc.id).text
+	name := pc.called
 	for _, x := range h.Away {
 		switch {
 		case len(n.away) < maxAwayNotes:
