@@ -7,7 +7,7 @@
 //	                                                                 bmp.STATION.checkpoint.CLIENT   stream BMP_STATION_CHECKPOINT
 //	                                                                 bmp.STATION.checkpoint.CLIENT-keys
 //
-//	Messages, Events, Sessions, Stats      walk the blocks of a time
+//	Messages, Events, Sessions, Stats     walk the blocks of a time (walk.go)
 //	Newest (newest.go)                    goes back from the newest message, through what waits in memory and what is stored
 //	At, History (at.go)                   find the blocks that decide (plan.go), decode them ahead of need (ahead.go), and replay
 //	                                      their messages up to a time (replay.go)
@@ -46,8 +46,8 @@
 // # What cannot be kept
 //
 // The queue is bounded. What does not fit is a Gap: counted with its times, told by Options.OnGap, and written into the
-// header of the client's next block, so that it is known after a restart, too. A block that cannot be read is counted
-// and named, and the rest is read.
+// header of the client's next block, so that it is known after a restart, too. A block that cannot be read, or that the
+// store has lost (damage.go), is counted and named, and the rest is read.
 //
 // # What the package never does
 //
