@@ -12,7 +12,6 @@ import (
 // What is damaged on the disk, so that its checksum does not hold, is still there for the server: its sequence is not deleted,
 // and a consumer counts it as pending, though it passes over it without a word; a request for it is answered as one for
 // something deleted. So what should be there and does not come is looked up among what is deleted.
-
 //
 // Where a file of JetStream is damaged in what says where the next message begins, the server cuts it there, and counts what came
 // behind as deleted. But messages go from the front alone, by age and size, or all of a client: so blocks that the index knows and
@@ -89,6 +88,9 @@ func (s *streamState) full() bool { return s.maxBytes > 0 && s.bytes >= uint64(s
 
 // between lists the damaged messages of a stream between two sequences, which are left out.
 func (l *lookup) between(ctx context.Context, after, before uint64) (seqs []uint64, err error) {
+	if before-after <= 1 {
+		return nil, nil
+	}
 	if l.gone, err = deletedOf(ctx, l.st); err != nil {
 		return nil, err
 	}

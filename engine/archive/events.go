@@ -122,26 +122,17 @@ func (a *Archive) Events(ctx context.Context, kinds []string, from, to time.Time
 	for _, k := range kinds {
 		wanted[a.store.subject("event", token(k))] = true
 	}
-	l := lookup{st: a.stream(eventStream)}
-	holes := func(after, before uint64) error {
-		if before-after <= 1 {
-			return nil
-		}
-		seqs, err := l.between(ctx, after, before)
-		damaged += len(seqs)
-		return err
-	}
+	h := eventHoles{lookup: lookup{st: a.stream(eventStream)}}
 	last, within := uint64(0), false // the last one, and that it happened in the time
 	short, err := a.walk(ctx, eventStream, []string{a.store.subject("event", "*")}, walkFrom{time: from}, false, func(x *storedMessage) error {
-		var at int64
-		if parseNumbers(x.header.Get(hdrEventTime), &at) != nil {
+		e, ok := eventOf(x)
+		if !ok {
 			return nil
 		}
-		e := Event{Kind: untoken(x.subject), Time: time.Unix(0, at), JSON: x.data}
 		before := within
 		within = (to.IsZero() || !e.Time.After(to)) && (from.IsZero() || !e.Time.Before(from))
 		if last != 0 && (before || within) {
-			if err := holes(last, x.seq); err != nil {
+			if err := h.look(ctx, last, x.seq); err != nil {
 				return err
 			}
 		}
@@ -152,9 +143,31 @@ func (a *Archive) Events(ctx context.Context, kinds []string, from, to time.Time
 		return f(e)
 	})
 	if err == nil && short && (within || last == 0) {
-		err = holes(last, 1<<64-1)
+		err = h.look(ctx, last, 1<<64-1)
 	}
-	return damaged, err
+	return h.damaged, err
+}
+
+// eventOf is an event as it was stored; not ok where a message is none.
+func eventOf(x *storedMessage) (e Event, ok bool) {
+	var at int64
+	if parseNumbers(x.header.Get(hdrEventTime), &at) != nil {
+		return e, false
+	}
+	return Event{Kind: untoken(x.subject), Time: time.Unix(0, at), JSON: x.data}, true
+}
+
+// eventHoles counts damaged events.
+type eventHoles struct {
+	lookup
+	damaged int
+}
+
+// look counts those between two that followed each other in a walk.
+func (h *eventHoles) look(ctx context.Context, after, before uint64) error {
+	seqs, err := h.between(ctx, after, before)
+	h.damaged += len(seqs)
+	return err
 }
 
 // How many events NewestEvents reads in one go, at first and at most.
@@ -173,15 +186,7 @@ func (a *Archive) NewestEvents(ctx context.Context, f func(piece []Event, stored
 	if err != nil {
 		return false, 0, wrapIn(ctx, err)
 	}
-	l := lookup{st: st}
-	holes := func(after, before uint64) error {
-		if before-after <= 1 {
-			return nil
-		}
-		seqs, err := l.between(ctx, after, before)
-		damaged += len(seqs)
-		return err
-	}
+	h := eventHoles{lookup: lookup{st: st}}
 	first, end := max(i.State.FirstSeq, 1), i.State.LastSeq+1
 	for size := uint64(firstEvents); first < end; size = min(4*size, mostEvents) {
 		from := max(first, end-min(size, end))
@@ -192,15 +197,14 @@ func (a *Archive) NewestEvents(ctx context.Context, f func(piece []Event, stored
 			if x.seq >= end {
 				return ErrStop
 			}
-			if err := holes(last, x.seq); err != nil {
+			if err := h.look(ctx, last, x.seq); err != nil {
 				return err
 			}
 			if last = x.seq; stored.IsZero() {
 				stored = x.at
 			}
-			var at int64
-			if parseNumbers(x.header.Get(hdrEventTime), &at) == nil {
-				piece = append(piece, Event{Kind: untoken(x.subject), Time: time.Unix(0, at), JSON: x.data})
+			if e, ok := eventOf(x); ok {
+				piece = append(piece, e)
 			}
 			if x.seq == end-1 {
 				return ErrStop
@@ -208,14 +212,14 @@ func (a *Archive) NewestEvents(ctx context.Context, f func(piece []Event, stored
 			return nil
 		})
 		if err == nil {
-			err = holes(last, end)
+			err = h.look(ctx, last, end)
 		}
 		if err != nil {
-			return false, damaged, err
+			return false, h.damaged, err
 		}
 		if end = from; !f(piece, stored) {
-			return false, damaged, nil
+			return false, h.damaged, nil
 		}
 	}
-	return first > 1, damaged, nil
+	return first > 1, h.damaged, nil
 }

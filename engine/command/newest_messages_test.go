@@ -3,7 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
-	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,12 +67,18 @@ func (ts *testStation) shownWords(line string) (list []string, under string) {
 func (ts *testStation) shows(line string, want []string, under string) {
 	ts.t.Helper()
 	got, is := ts.shownWords(line)
-	if !reflect.DeepEqual(got, want) && len(got)+len(want) > 0 {
+	ts.compare(line, got, want, is, under)
+}
+
+// compare checks the rows that a line gave, and what stands under them.
+func (ts *testStation) compare(line string, got, want []string, is, under string) {
+	ts.t.Helper()
+	if !slices.Equal(got, want) {
 		n := 0
 		for n < min(len(got), len(want)) && got[n] == want[n] {
 			n++
 		}
-		ts.t.Errorf("%s: %d messages, want %d; message %d is another: %.3q, want %.3q", line, len(got), len(want), n, got[n:], want[n:])
+		ts.t.Errorf("%s: %d rows, want %d; row %d is another: %.3q, want %.3q", line, len(got), len(want), n, got[n:], want[n:])
 	}
 	if is != under {
 		ts.t.Errorf("%s: %q under it, want %q", line, is, under)
@@ -154,7 +160,7 @@ func TestNewestMessagesOverRestart(t *testing.T) {
 		ts.shows("show client 1 messages last 10000", nil, "0 messages")
 		ts.router("edge1").play(ts.Station, more(7000, 2500))
 		got, under := ts.shownWords("show client 1 messages last 10000")
-		if !reflect.DeepEqual(got, mored(7000, 2500)) {
+		if !slices.Equal(got, mored(7000, 2500)) {
 			t.Errorf("after the flush: %d messages", len(got))
 		}
 		if under != "2500 messages; older ones are no longer kept" {

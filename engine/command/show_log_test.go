@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,16 +77,7 @@ func (ts *testStation) logged(line string, all bool) (list []string, under strin
 func (ts *testStation) logs(line string, want []string, under string) {
 	ts.t.Helper()
 	got, is := ts.logged(line, false)
-	if !reflect.DeepEqual(got, want) && len(got)+len(want) > 0 {
-		n := 0
-		for n < min(len(got), len(want)) && got[n] == want[n] {
-			n++
-		}
-		ts.t.Errorf("%s: %d lines, want %d; line %d is another: %.3q, want %.3q", line, len(got), len(want), n, got[n:], want[n:])
-	}
-	if is != under {
-		ts.t.Errorf("%s: %q under it, want %q", line, is, under)
-	}
+	ts.compare(line, got, want, is, under)
 }
 
 // The newest console lines come from the memory and, where these are too few, from the archive: of earlier runs of the station, each
@@ -109,7 +100,7 @@ func TestLogOverRestart(t *testing.T) {
 		t.Errorf("%d runs have stopped, %s", n, under)
 	}
 	for _, n := range []int{1, 2, 3, 100, 450, 900} {
-		if list, _ := ts.logged(fmt.Sprintf("show log last %d", n), true); !reflect.DeepEqual(list, all[max(0, len(all)-n):]) {
+		if list, _ := ts.logged(fmt.Sprintf("show log last %d", n), true); !slices.Equal(list, all[max(0, len(all)-n):]) {
 			t.Errorf("last %d: %d lines, %.3q", n, len(list), list)
 		}
 	}
@@ -176,7 +167,7 @@ func TestLogThatIsNoLongerKept(t *testing.T) {
 	})
 	ts := startStation(t, o)
 	got, under := ts.logged("show log", false)
-	if n := len(got); n < 100 || n >= 8000 || !reflect.DeepEqual(got, sayings(8000-n, 8000)) || under != "older lines are no longer kept" {
+	if n := len(got); n < 100 || n >= 8000 || !slices.Equal(got, sayings(8000-n, 8000)) || under != "older lines are no longer kept" {
 		t.Errorf("%d lines; %s", n, under)
 	}
 	ts.logs("show log last 50", sayings(8000-48, 8000), "") // and two of other words
@@ -201,7 +192,7 @@ func TestLogWhileTheArchiveIsAway(t *testing.T) {
 	}
 	began = time.Now()
 	got, under := ts.logged("show log", false)
-	if !reflect.DeepEqual(got, sayings(0, 300)) || !strings.Contains(under, "the archive does not answer") && !strings.Contains(under, "older lines cannot be read: ") {
+	if !slices.Equal(got, sayings(0, 300)) || !strings.Contains(under, "the archive does not answer") && !strings.Contains(under, "older lines cannot be read: ") {
 		t.Errorf("%d lines; %s", len(got), under)
 	}
 	if d := time.Since(began); d > 2*archivePatience {
