@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -24,6 +25,9 @@ import (
 // TestMain makes the test binary also the programs that the scripts run: bmp
 // itself, bmpsend (router_test.go), and notified (notify_test.go).
 func TestMain(m *testing.M) {
+	// Scripts and labs wait for stations and routers for most of their time: more of them at once than there are
+	// processors, where -parallel does not say how many.
+	_ = flag.Set("test.parallel", "8")
 	testscript.Main(m, map[string]func(){
 		"bmp":      main,
 		"bmpsend":  bmpsend,
@@ -60,6 +64,7 @@ const scriptLimit = 20 * time.Second
 //	nats N                          start a cluster of N NATS servers: $NATS is its --nats, $CLUSTER its target
 //	natskill N                      end the Nth of them, from 0
 func TestScript(t *testing.T) {
+	t.Parallel() // beside the labs
 	testscript.Run(t, testscript.Params{
 		Dir:   scriptDir,
 		Setup: setupScript,
