@@ -54,6 +54,7 @@ type lane struct {
 	extents  []uint32
 	some     [2]uint64 // which lists are not empty
 	heads    [freeLists]uint32
+	touched  byte // or the loop in touch would be left out
 }
 
 func (a *arena) init(m *memory, lanes, modest int, least uint32) {
@@ -289,6 +290,7 @@ func (a *arena) rebuild(k int, dead, evict func(n uint32) bool) (records int, fr
 		type span struct{ at, units uint32 }
 		var spans []span
 		b := a.extentBytes(e)
+		l.touch(b[from%extentUnits*unitBytes:][:(to-from)*unitBytes])
 		for n := from; n < to; {
 			units, isFree := a.unitsOf(b[n%extentUnits*unitBytes:])
 			if !isFree && dead(n) {
@@ -337,6 +339,14 @@ func (a *arena) rebuild(k int, dead, evict func(n uint32) bool) (records int, fr
 	a.free = append(a.free, empty...)
 	a.mu.Unlock()
 	return records, freed, evicted
+}
+
+// touch brings an extent into the cache, whose misses overlap so: where a record begins is known only when the one
+// before it was looked at. l is locked.
+func (l *lane) touch(extent []byte) {
+	for i := 0; i < len(extent); i += 64 {
+		l.touched += extent[i]
+	}
 }
 
 // trim is slab.trim for extents.

@@ -33,23 +33,18 @@ func (a *attrs) init(m *memory) {
 
 func (a *attrs) hash(rec []byte) uint64 { return maphash.Bytes(a.seed, rec) }
 
-// find looks for a record. It returns its number, or 0, and the page where it looked.
-func (a *attrs) find(s *Store, h uint64, rec []byte) (id, page uint32) {
+// find looks for a record. It returns its slot, with the record's number, and where that is; or 0.
+func (a *attrs) find(s *Store, h uint64, rec []byte) (slot uint64, f found) {
 	want := h & hashSlot << attrShift
-	page = a.shard[h>>hashShard].page(want)
-	if page == 0 {
-		return 0, 0
+	if f.page = a.shard[h>>hashShard].page(want); f.page == 0 {
+		return 0, f
 	}
-	p := s.big.big(page)
-	for i := slotStart(want); ; {
-		slot, next := p.probe(i, attrShift, want)
-		if slot == 0 {
-			return 0, page
+	p := s.big.big(f.page)
+	for i := slotStart(want); ; i = f.at + 1 {
+		slot, f.at = p.probe(i, attrShift, want)
+		if slot == 0 || bytes.Equal(a.arena.record(uint32(slot)), rec) {
+			return slot, f
 		}
-		if bytes.Equal(a.arena.record(uint32(slot)), rec) {
-			return uint32(slot), page
-		}
-		i = next
 	}
 }
 
@@ -57,7 +52,8 @@ func (a *attrs) find(s *Store, h uint64, rec []byte) (id, page uint32) {
 // number stays good until it is released or the number is in a cell.
 func (a *attrs) intern(s *Store, h uint64, rec []byte, lane int) uint32 {
 	for {
-		id, page := a.find(s, h, rec)
+		slot, f := a.find(s, h, rec)
+		id := uint32(slot)
 		if id == 0 {
 			return a.add(s, h, rec, lane)
 		}
@@ -66,7 +62,7 @@ func (a *attrs) intern(s *Store, h uint64, rec []byte, lane int) uint32 {
 			return id
 		}
 		m.set(id)
-		if a.shard[h>>hashShard].page(h&hashSlot<<attrShift) == page {
+		if a.shard[h>>hashShard].holds(s, f, slot) {
 			return id
 		}
 	}
@@ -76,7 +72,8 @@ func (a *attrs) add(s *Store, h uint64, rec []byte, lane int) uint32 {
 	x := &a.shard[h>>hashShard]
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	id, _ := a.find(s, h, rec)
+	slot, _ := a.find(s, h, rec)
+	id := uint32(slot)
 	if id == 0 {
 		if id = a.arena.add(lane, rec, a.marks.Load()); id == 0 {
 			return 0

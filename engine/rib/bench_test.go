@@ -381,7 +381,7 @@ func BenchmarkChurn(b *testing.B) {
 		from := processCPU()
 		for j := range keys {
 			t, k := f.tables[j%len(f.tables)], keys[j][:1+(keys[j][0]+7)/8]
-			if j%10 < 3 {
+			if j/len(f.tables)%10 < 3 {
 				w.Withdraw(t, k, 0, benchNow.Add(time.Hour))
 			} else {
 				w.Announce(t, k, 0, recs[j/3], benchNow.Add(time.Hour))

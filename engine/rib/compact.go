@@ -144,12 +144,9 @@ func (t *attrs) move(s *Store, m *moves, id uint32, lane int) bool {
 		return true
 	}
 	p := s.big.big(page)
-	slot, next := p.probe(slotStart(old), 0, old)
+	slot, at := p.probe(slotStart(old), 0, old)
 	if slot == 0 {
 		return true
-	}
-	if next == 1 { // the place before next
-		next = bigWords
 	}
 	to := t.arena.add(lane, rec, nil)
 	if to == 0 {
@@ -157,7 +154,7 @@ func (t *attrs) move(s *Store, m *moves, id uint32, lane int) bool {
 	}
 	t.arena.grown.Add(-int64(t.arena.recordUnits(len(rec))) * unitBytes) // nothing new
 	atomic.StoreUint32(&m.by[id>>extentShift][id>>attrShare%movedUnits], to)
-	atomic.StoreUint64(&p[next-1], old&^hashSlot|uint64(to))
+	atomic.StoreUint64(&p[at], old&^hashSlot|uint64(to))
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/maphash"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -13,8 +14,8 @@ import (
 )
 
 const (
-	idBits  = 26 // 67 million prefixes in a family
-	idMax   = 1<<idBits - 1
+	idBits  = 26            // 67 million prefixes in a family
+	idMax   = 1<<idBits - 1 // is not given: slotDead has it
 	tagBits = 64 - idBits
 	tagMask = 1<<tagBits - 1
 
@@ -158,33 +159,37 @@ func (d *dict) tag(key []byte, word uint64) uint64 {
 }
 
 // find looks for a key; see attrs.find.
-func (d *dict) find(s *Store, tag uint64, key []byte) (id, page uint32) {
+func (d *dict) find(s *Store, tag uint64, key []byte) (slot uint64, f found) {
 	want := tag << idBits
-	page = d.shard[tag%shards].page(want)
-	if page == 0 {
-		return 0, 0
+	if f.page = d.shard[tag%shards].page(want); f.page == 0 {
+		return 0, f
 	}
-	p := s.big.big(page)
-	for i := slotStart(want); ; {
-		slot, next := p.probe(i, idBits, want)
-		id = uint32(slot & idMax)
-		if slot == 0 || d.shape == shapeIPv4 || bytes.Equal(d.keyN(s, id), key) {
-			return id, page
+	p := s.big.big(f.page)
+	for i := slotStart(want); ; i = f.at + 1 {
+		slot, f.at = p.probe(i, idBits, want)
+		if slot == 0 || d.shape == shapeIPv4 || bytes.Equal(d.keyN(s, uint32(slot&idMax)), key) {
+			return slot, f
 		}
-		i = next
 	}
 }
 
-// get is find for those who will write to a cell of the number: it tells a sweep that the number is wanted.
+// number is the number of a key, or 0, for those who only look.
+func (d *dict) number(s *Store, tag uint64, key []byte) uint32 {
+	slot, _ := d.find(s, tag, key)
+	return uint32(slot & idMax)
+}
+
+// get is number for those who will write to a cell of the number: it tells a sweep that the number is wanted.
 func (d *dict) get(s *Store, tag uint64, key []byte) uint32 {
 	for {
-		id, page := d.find(s, tag, key)
+		slot, f := d.find(s, tag, key)
+		id := uint32(slot & idMax)
 		m := d.marks.Load()
-		if id == 0 || m == nil {
+		if slot == 0 || m == nil {
 			return id
 		}
 		m.set(id)
-		if d.shard[tag%shards].page(tag<<idBits) == page {
+		if d.shard[tag%shards].holds(s, f, slot) {
 			return id
 		}
 	}
@@ -199,9 +204,9 @@ func (d *dict) intern(s *Store, tag uint64, key []byte, word uint64) uint32 {
 	x := &d.shard[tag%shards]
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	id, _ := d.find(s, tag, key)
+	id := d.number(s, tag, key)
 	if id == 0 {
-		if id = d.number(s, key, word); id == 0 {
+		if id = d.allot(s, key, word); id == 0 {
 			return 0
 		}
 		if m := d.marks.Load(); m != nil {
@@ -239,8 +244,8 @@ func (d *dict) setState(s *Store, id uint32, state byte) {
 	atomic.StoreUint32(p, atomic.LoadUint32(p)&^(0xff<<shift)|uint32(state)<<shift)
 }
 
-// number gives a key a number.
-func (d *dict) number(s *Store, key []byte, word uint64) uint32 {
+// allot gives a key a number.
+func (d *dict) allot(s *Store, key []byte, word uint64) uint32 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var id uint32
@@ -248,7 +253,7 @@ func (d *dict) number(s *Store, key []byte, word uint64) uint32 {
 		id = d.free[k-1]
 		d.free = d.free[:k-1]
 	} else {
-		if d.next > idMax || !d.grow(s, d.next) {
+		if d.next == idMax || !d.grow(s, d.next) {
 			return 0
 		}
 		id = d.next
@@ -438,8 +443,7 @@ func (d *dict) distinguishers() [][8]byte {
 
 // lookup is find for a key from outside, which is valid.
 func (d *dict) lookup(s *Store, key []byte) uint32 {
-	id, _ := d.find(s, d.tagOf(key), key)
-	return id
+	return d.number(s, d.tagOf(key), key)
 }
 
 // tagOf is tag for a key from outside.
@@ -448,6 +452,14 @@ func (d *dict) tagOf(key []byte) uint64 {
 		return d.tag4(word4(key))
 	}
 	return d.tag(key, 0)
+}
+
+// tagOfFirst is tagOf for the first bits of a prefix. Its key is made in dst, where one is needed.
+func (d *dict) tagOfFirst(dst, key []byte, bits int) uint64 {
+	if d.shape == shapeIPv4 {
+		return d.tag4(word4(key)>>6&(math.MaxUint32<<(32-bits))<<6 | uint64(bits))
+	}
+	return d.tag(d.shape.shorten(dst, key, bits), 0)
 }
 
 // maxID is the highest number ever given.

@@ -7,8 +7,8 @@ import "sync/atomic"
 // that this sweep may free. It is on the Go heap, for the time of the sweep.
 //
 // While marks are in place, whoever obtains a number from a hash table without its lock adds it here first and then
-// looks whether the page it found it in is still in its place; the sweep takes the page out of its place first and
-// then looks here. One of them sees the other.
+// looks whether its slot is still where it was found; the sweep takes the slot out first and then looks here. One of
+// them sees the other.
 type marks struct {
 	shift uint // lower bits of a number that do not matter
 	words []uint64

@@ -181,6 +181,11 @@ func (s *tableSet) has(t *Table) bool {
 	return s != nil && int(t.number/64) < len(s.words) && s.words[t.number/64]>>(t.number%64)&1 != 0
 }
 
+func (s *tableSet) clear() {
+	clear(s.words)
+	s.n = 0
+}
+
 func (s *tableSet) add(t *Table) {
 	if s == nil {
 		return

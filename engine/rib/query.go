@@ -139,12 +139,17 @@ type scratch struct {
 	out  results
 	ask  asked
 	most int // hits that were ever in hits since reset
+
+	ids      []uint32 // see covering
+	answered tableSet // tables that had a longer match
+	late     []hit    // see join
 }
 
 // reset lets go of tables.
 func (c *scratch) reset() {
 	clear(c.hits[:c.most])
 	clear(c.out.routes[:min(c.most, cap(c.out.routes))])
+	clear(c.late[:cap(c.late)])
 	c.ask, c.most = asked{}, 0
 	if cap(c.hits) > 16*queryBatch {
 		c.hits, c.out = nil, results{}
@@ -317,8 +322,7 @@ func (r *query) covering(key []byte) []uint32 {
 	n := 0
 	for l := int(key[0]); l >= 0; l-- {
 		if r.d.inUse[l/64].Load()>>(l%64)&1 != 0 {
-			k := r.d.shape.shorten(buf[:0], key, l)
-			looks[n] = look{tag: r.d.tagOf(k), bits: uint8(l)}
+			looks[n] = look{tag: r.d.tagOfFirst(buf[:0], key, l), bits: uint8(l)}
 			n++
 		}
 	}
@@ -328,15 +332,16 @@ func (r *query) covering(key []byte) []uint32 {
 			looks[i].slot = atomic.LoadUint64(p)
 		}
 	}
-	var ids []uint32
+	ids := r.ids[:0]
 	for _, l := range looks[:n] {
 		if l.slot == 0 {
 			continue // the first place is empty: so the key is not there
 		}
-		if id, _ := r.d.find(r.s, l.tag, r.d.shape.shorten(buf[:0], key, int(l.bits))); id != 0 {
+		if id := r.d.number(r.s, l.tag, r.d.shape.shorten(buf[:0], key, int(l.bits))); id != 0 {
 			ids = append(ids, id)
 		}
 	}
+	r.ids = ids
 	return ids
 }
 
@@ -345,25 +350,45 @@ func (r *query) longest() error {
 	keys := r.keys()
 	return r.chunks(func() bool {
 		for len(keys) > 0 && !r.enough() {
-			var answered tableSet
+			r.answered.clear()
 			first := len(r.hits)
-			prefixes := 0
 			for _, id := range r.covering(keys[0]) {
 				before := len(r.hits)
-				if r.probeAll(id, &answered); len(r.hits) > before {
-					prefixes++
-				}
-				if answered.n == len(r.tables) && answered.n > 0 {
+				r.probeAll(id, &r.answered)
+				r.join(first, before)
+				if r.answered.n == r.asked() {
 					break
 				}
-			}
-			if prefixes > 1 { // those of one are in order
-				slices.SortStableFunc(r.hits[first:], func(a, b hit) int { return compareOwners(a.t, b.t) })
 			}
 			keys = keys[1:]
 		}
 		return len(keys) == 0
 	})
+}
+
+// asked is how many tables are asked, at most.
+func (r *query) asked() int {
+	if r.tables != nil {
+		return len(r.tables)
+	}
+	r.f.mu.RLock()
+	defer r.f.mu.RUnlock()
+	return len(r.f.tables) - len(r.f.numbers)
+}
+
+// join puts the hits from late on among those from first on. Both are in the order of their owners, and no table has
+// hits in both.
+func (r *query) join(first, late int) {
+	if first == late || late == len(r.hits) {
+		return
+	}
+	r.late = append(r.late[:0], r.hits[late:]...)
+	for k := len(r.late) - 1; k >= 0; k-- {
+		at, _ := slices.BinarySearchFunc(r.hits[first:late], r.late[k], func(a, b hit) int { return compareOwners(a.t, b.t) })
+		copy(r.hits[first+at+k+1:], r.hits[first+at:late])
+		r.hits[first+at+k] = r.late[k]
+		late = first + at
+	}
 }
 
 func (r *query) shorter() error {

@@ -399,23 +399,17 @@ func (w *sweeper) mark(t *Table, m *marks, from, to uint64) (next uint64, more b
 func (w *sweeper) unlink() {
 	s := w.s
 	for i := range s.attrs.shard {
-		s.attrs.shard[i].sweep(s, func(slot uint64) bool { return !w.attrs.has(uint32(slot)) }, func(uint64) {
-			s.attrs.sets.Add(-1)
-			w.found.AttributeSets++
-		})
+		n := s.attrs.shard[i].sweep(s, w.attrs, 1<<attrShift-1, nil, nil)
+		s.attrs.sets.Add(-int64(n))
+		w.found.AttributeSets += n
 	}
 	for _, f := range w.families {
 		d := &f.dict
 		m := d.marks.Load()
 		var dead []uint32
 		for i := range d.shard {
-			d.shard[i].sweep(s, func(slot uint64) bool {
-				id := uint32(slot & idMax)
-				if m.has(id) {
-					return false
-				}
-				d.outlive(s, id)
-				return true
+			d.shard[i].sweep(s, m, idMax, func(slot uint64) {
+				d.outlive(s, uint32(slot&idMax))
 			}, func(slot uint64) {
 				dead = append(dead, uint32(slot&idMax))
 			})
