@@ -259,7 +259,7 @@ func (a *arena) drop(k int, n uint32) {
 }
 
 // rebuild frees every record of a lane that is dead, joins neighbouring free blocks, and gives empty extents back.
-// It lets go of the lane now and then, so that nobody waits for more than some ten microseconds. Extents that evict, if
+// It lets go of the lane now and then, so that nobody waits for more than a fraction of a millisecond. Extents that evict, if
 // it is not nil, says so of are taken out of the lane, unless it adds there; nothing can be added to them then.
 func (a *arena) rebuild(k int, dead, evict func(n uint32) bool) (records int, freed int64, evicted []uint32) {
 	l := &a.lanes[k]

@@ -173,26 +173,48 @@ func (d *dict) find(s *Store, tag uint64, key []byte) (slot uint64, f found) {
 	}
 }
 
-// number is the number of a key, or 0, for those who only look.
-func (d *dict) number(s *Store, tag uint64, key []byte) uint32 {
+// look is the number of a key, or 0, for those who only look.
+func (d *dict) look(s *Store, tag uint64, key []byte) uint32 {
 	slot, _ := d.find(s, tag, key)
+	if slot == 0 && d.marks.Load() != nil {
+		x := &d.shard[tag%shards]
+		x.mu.Lock() // the sweep may be about to put it back
+		slot, _ = d.find(s, tag, key)
+		x.mu.Unlock()
+	}
 	return uint32(slot & idMax)
 }
 
-// get is number for those who will write to a cell of the number: it tells a sweep that the number is wanted.
+// get is look for those who will write to a cell of the number: it tells a sweep that the number is wanted.
 func (d *dict) get(s *Store, tag uint64, key []byte) uint32 {
 	for {
 		slot, f := d.find(s, tag, key)
 		id := uint32(slot & idMax)
 		m := d.marks.Load()
-		if slot == 0 || m == nil {
+		switch {
+		case m == nil:
 			return id
+		case slot == 0:
+			x := &d.shard[tag%shards]
+			x.mu.Lock() // as in look
+			defer x.mu.Unlock()
+			return d.got(s, tag, key)
 		}
 		m.set(id)
 		if d.shard[tag%shards].holds(s, f, slot) {
 			return id
 		}
 	}
+}
+
+// got is get for those who hold the shard's mu.
+func (d *dict) got(s *Store, tag uint64, key []byte) uint32 {
+	slot, _ := d.find(s, tag, key)
+	id := uint32(slot & idMax)
+	if m := d.marks.Load(); id != 0 && m != nil {
+		m.set(id)
+	}
+	return id
 }
 
 // intern returns the number of a key, or 0 when there is no room. The guard is held as in attrs.intern. word is
@@ -204,25 +226,22 @@ func (d *dict) intern(s *Store, tag uint64, key []byte, word uint64) uint32 {
 	x := &d.shard[tag%shards]
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	id := d.number(s, tag, key)
-	if id == 0 {
-		if id = d.allot(s, key, word); id == 0 {
-			return 0
-		}
-		if m := d.marks.Load(); m != nil {
-			m.set(id)
-		}
-		if !x.insert(s, tag<<idBits|uint64(id)) {
-			d.bury(s, []uint32{id})
-			return 0
-		}
-		d.made.Add(1)
-		d.held.Add(1)
+	id := d.got(s, tag, key)
+	if id != 0 {
 		return id
+	}
+	if id = d.allot(s, key, word); id == 0 {
+		return 0
 	}
 	if m := d.marks.Load(); m != nil {
 		m.set(id)
 	}
+	if !x.insert(s, tag<<idBits|uint64(id)) {
+		d.bury(s, []uint32{id})
+		return 0
+	}
+	d.made.Add(1)
+	d.held.Add(1)
 	return id
 }
 
@@ -441,9 +460,9 @@ func (d *dict) distinguishers() [][8]byte {
 	return l
 }
 
-// lookup is find for a key from outside, which is valid.
+// lookup is look for a key from outside, which is valid.
 func (d *dict) lookup(s *Store, key []byte) uint32 {
-	return d.number(s, d.tagOf(key), key)
+	return d.look(s, d.tagOf(key), key)
 }
 
 // tagOf is tag for a key from outside.

@@ -46,8 +46,8 @@
 // A session writes its tables through one Writer. A batch is applied in stages, each a loop over all its
 // operations, so that the memory accesses of different routes overlap; it spans tables, so that interleaved peers
 // are batched too. A Table has a mutex that writers hold; readers take none: a cell is one word, and what has more
-// words (a leaf, a record, a page of slots) is not changed once it can be seen, but replaced. Only behind the last
-// entry of a leaf more are written, and counted when they are whole.
+// words (a leaf, a record) is not changed once it can be seen, but replaced. Only behind the last entry of a leaf more
+// are written, and counted when they are whole; and the slots of a page, a word each, come and go where they are.
 //
 // Everybody holds Store.guard shared while looking: for a batch or for a chunk of a query, a millisecond at most.
 // What is replaced goes into quarantine; when somebody has held the guard exclusively for a moment, nobody can be

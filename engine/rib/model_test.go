@@ -408,6 +408,12 @@ func (m *model) checkQuery(tb testing.TB, f bgp.Family, tables []*modelTable) {
 		return cmp.Or(p.compare([]byte(a.key), []byte(b.key)), compareOwners(tables[a.table].t, tables[b.table].t), cmp.Compare(a.path, b.path))
 	}
 	slices.SortFunc(want, order)
+	if q.Match == LPM && !slices.IsSortedFunc(got, func(a, b row) int {
+		rd := func(r row) []byte { return []byte(r.key[1 : 1+p.rd()]) }
+		return cmp.Or(bytes.Compare(rd(a), rd(b)), compareOwners(tables[a.table].t, tables[b.table].t), cmp.Compare(a.path, b.path))
+	}) {
+		tb.Fatalf("%v %+v: not in the order of owners", f, q)
+	}
 	if q.Match == All && !q.Sorted || q.Match == LPM {
 		slices.SortFunc(got, order)
 	}

@@ -149,10 +149,9 @@ type scratch struct {
 func (c *scratch) reset() {
 	clear(c.hits[:c.most])
 	clear(c.out.routes[:min(c.most, cap(c.out.routes))])
-	clear(c.late[:cap(c.late)])
 	c.ask, c.most = asked{}, 0
 	if cap(c.hits) > 16*queryBatch {
-		c.hits, c.out = nil, results{}
+		c.hits, c.late, c.out = nil, nil, results{}
 	}
 }
 
@@ -337,7 +336,7 @@ func (r *query) covering(key []byte) []uint32 {
 		if l.slot == 0 {
 			continue // the first place is empty: so the key is not there
 		}
-		if id := r.d.number(r.s, l.tag, r.d.shape.shorten(buf[:0], key, int(l.bits))); id != 0 {
+		if id := r.d.look(r.s, l.tag, r.d.shape.shorten(buf[:0], key, int(l.bits))); id != 0 {
 			ids = append(ids, id)
 		}
 	}
@@ -355,8 +354,7 @@ func (r *query) longest() error {
 			for _, id := range r.covering(keys[0]) {
 				before := len(r.hits)
 				r.probeAll(id, &r.answered)
-				r.join(first, before)
-				if r.answered.n == r.asked() {
+				if r.join(first, before); r.allAnswered() {
 					break
 				}
 			}
@@ -366,14 +364,16 @@ func (r *query) longest() error {
 	})
 }
 
-// asked is how many tables are asked, at most.
-func (r *query) asked() int {
+// allAnswered says whether no table is left to be asked. Tables come and go meanwhile: their number alone does not
+// say so.
+func (r *query) allAnswered() bool {
 	if r.tables != nil {
-		return len(r.tables)
+		return r.answered.n == len(r.tables)
 	}
 	r.f.mu.RLock()
 	defer r.f.mu.RUnlock()
-	return len(r.f.tables) - len(r.f.numbers)
+	return r.answered.n >= len(r.f.tables)-len(r.f.numbers) &&
+		!slices.ContainsFunc(r.f.tables, func(t *Table) bool { return t != nil && !r.answered.has(t) })
 }
 
 // join puts the hits from late on among those from first on. Both are in the order of their owners, and no table has
@@ -389,6 +389,7 @@ func (r *query) join(first, late int) {
 		r.hits[first+at+k] = r.late[k]
 		late = first + at
 	}
+	clear(r.late)
 }
 
 func (r *query) shorter() error {

@@ -7,7 +7,7 @@ import (
 
 const (
 	shards    = 64
-	slotFull  = bigWords * 84 / 100 // a fuller page is split
+	slotFull  = bigWords * 84 / 100 // a page with more places in use is split, or made anew without dead slots
 	slotDepth = 22
 	slotDead  = ^uint64(0) // in place of a slot that was swept; neither a prefix nor a record has its number
 )
@@ -16,17 +16,18 @@ const (
 // time, so there is never a long rehash, and nothing but fixed pages is ever allocated.
 //
 // A slot's upper 32 bits say where it belongs: the uppermost bits choose the page, the lower 16 the place in it to
-// probe from. 0 is an empty place.
+// probe from. 0 is an empty place, slotDead one that was in use.
 //
-// Invariants: finding takes no lock. mu is held to change anything. A slot once in a page stays in its place until it
-// is swept, and a page that is replaced (by split or merge) is retired as it was: so a reader that finds a slot finds a
-// true one, and one that finds none repeats under mu before it believes so.
+// Invariants: finding takes no lock. mu is held to change anything. From where a slot is to be probed from to where it
+// is, no place is empty: a dead one is emptied only in front of an empty one. A slot stays in its place until it is
+// swept (compact changes its number there), and a page that is replaced is retired as it was. So a reader that finds a
+// slot finds a true one. One that finds none repeats under mu before it adds it, and wherever a sweep runs, which may
+// take a slot out for a moment and put it back.
 type slots struct {
 	mu    sync.Mutex
 	dir   atomic.Pointer[slotDir]
-	used  int // slots, under mu
 	pages int // under mu
-	_     [32]byte
+	_     [40]byte
 }
 
 // slotDir leads to pages. A page of a depth below the directory's has several entries, one after the other.
@@ -130,7 +131,6 @@ func (x *slots) insert(s *Store, slot uint64) bool {
 			} else {
 				h.dead--
 			}
-			x.used++
 			return true
 		}
 		if !x.makeRoom(s, d, k) {
@@ -253,7 +253,6 @@ func (x *slots) sweep(s *Store, m *marks, mask uint64, going, gone func(slot uin
 				gone(l.slot)
 			}
 		}
-		x.used -= dropped - before
 		if h.dead += uint16(dropped - before); h.dead > 0 {
 			n := p.clean()
 			h.used -= n

@@ -2,9 +2,13 @@ package rib
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"bmp/proto/bgp"
 )
 
 // slotsModel is one shard beside a naive map, filled and swept at random.
@@ -62,11 +66,15 @@ func (m *slotsModel) check(what string) {
 	for k := uint32(0); int(k) < len(d.pages); {
 		first, entries := d.page(k)
 		var h slotHead
-		for _, slot := range m.s.big.big(d.pages[k]) {
+		p := m.s.big.big(d.pages[k])
+		for i, slot := range p {
 			switch {
 			case slot == slotDead:
 				h.dead++
 				h.used++
+				if p[(i+1)%bigWords] == 0 {
+					m.t.Fatalf("%s: a dead place before an empty one", what)
+				}
 			case slot != 0:
 				h.used++
 				live++
@@ -86,68 +94,106 @@ func (m *slotsModel) check(what string) {
 		pages++
 		k += entries
 	}
-	if live != len(m.held) || m.x.used != live || m.x.pages != pages {
-		m.t.Fatalf("%s: %d slots in %d pages, want %d; counted are %d and %d", what, live, pages, len(m.held), m.x.used, m.x.pages)
+	if live != len(m.held) || m.x.pages != pages {
+		m.t.Fatalf("%s: %d slots in %d pages, want %d; counted are %d pages", what, live, pages, len(m.held), m.x.pages)
 	}
 }
 
-// sweep sweeps all but a part of the slots, while others look for some of them as writers do: what they obtained
-// stays.
+// sweep sweeps all but a part of the slots, while writers look for some of them, at the worst moments and at any, and
+// add others. What they obtained stays.
 func (m *slotsModel) sweep(part float64) {
 	m.t.Helper()
 	marks := newMarks(uint64(m.next)+1, 0)
 	all := make([]uint64, 0, len(m.held))
+	places := make(map[uint64]found)
 	for slot := range m.held {
 		if all = append(all, slot); m.r.Float64() < part {
 			marks.set(uint32(slot))
 		}
-	}
-	var wanted [2][]uint64
-	var looking sync.WaitGroup
-	var swept atomic.Bool
-	for i := range wanted {
-		r := rand.New(rand.NewPCG(m.r.Uint64(), 0))
-		looking.Go(func() {
-			for n := 0; n < len(all)/20 && !swept.Load(); n++ {
-				slot := all[r.IntN(len(all))]
-				f, ok := m.find(slot)
-				if !ok {
-					continue
-				}
-				if marks.set(uint32(slot)); m.x.holds(m.s, f, slot) {
-					wanted[i] = append(wanted[i], slot)
-				}
-			}
-		})
-	}
-	places := make(map[uint64]found)
-	for _, slot := range all {
 		places[slot], _ = m.find(slot)
 	}
-	going, gone := 0, 0
-	n := m.x.sweep(m.s, marks, slotsMask, func(uint64) { going++ }, func(slot uint64) {
+	var writers sync.WaitGroup
+	var swept atomic.Bool
+	var wanted, added []uint64 // of the writers
+	seed := m.r.Uint64()
+	writers.Go(func() {
+		r := rand.New(rand.NewPCG(seed, 1))
+		for n := 0; n < len(all)/20 && !swept.Load(); n++ {
+			slot := all[r.IntN(len(all))]
+			m.s.guard.RLock()
+			if f, ok := m.find(slot); ok {
+				if marks.set(uint32(slot)); m.x.holds(m.s, f, slot) {
+					wanted = append(wanted, slot)
+				}
+			}
+			m.s.guard.RUnlock()
+		}
+	})
+	first := m.next
+	writers.Go(func() {
+		r := rand.New(rand.NewPCG(seed, 2))
+		for n := uint32(1); n < 2000 && !swept.Load(); n++ {
+			slot := r.Uint64()<<32 | uint64(first+n)
+			m.x.mu.Lock()
+			if marks.set(uint32(slot)); m.x.insert(m.s, slot) {
+				added = append(added, slot)
+			}
+			m.x.mu.Unlock()
+		}
+	})
+	// Before a slot goes: it is found, and so is one of the same page that has gone a moment ago.
+	var before, obtained []uint64
+	going := 0
+	gone := 0
+	n := m.x.sweep(m.s, marks, slotsMask, func(slot uint64) {
+		going++
+		switch f := places[slot]; m.r.IntN(20) {
+		case 0:
+			marks.set(uint32(slot))
+			if m.x.page(slot) == f.page {
+				if !m.x.holds(m.s, f, slot) {
+					m.t.Errorf("slot %#x is there, and passes for swept", slot)
+				}
+				obtained = append(obtained, slot)
+			}
+		case 1:
+			if k := len(before); k > 0 && m.x.page(before[k-1]) == m.x.page(slot) {
+				last := before[k-1]
+				if marks.set(uint32(last)); m.x.holds(m.s, places[last], last) {
+					m.t.Errorf("slot %#x is taken out, and passes for held", last)
+				}
+				obtained = append(obtained, last) // it is put back
+			}
+		}
+		before = append(before, slot)
+	}, func(slot uint64) {
 		gone++
 		delete(m.held, slot)
-		if f := places[slot]; m.x.holds(m.s, f, slot) {
-			m.t.Errorf("slot %#x is taken for wanted, and was swept", slot)
+		if m.x.holds(m.s, places[slot], slot) {
+			m.t.Errorf("slot %#x was swept, and passes for held", slot)
 		}
 	})
 	swept.Store(true)
-	looking.Wait()
+	writers.Wait()
+	if n != gone || going < gone {
+		m.t.Fatalf("%d dropped, told of %d after %d were to go", n, gone, going)
+	}
 	for slot := range m.held {
+		if !marks.has(uint32(slot)) {
+			m.t.Fatalf("slot %#x was not swept", slot)
+		}
 		if f := places[slot]; m.x.page(slot) != f.page && m.x.holds(m.s, f, slot) {
 			m.t.Fatalf("slot %#x was found in a page that is replaced, and passes for held", slot)
 		}
 	}
-	if n != gone || going < gone {
-		m.t.Fatalf("%d dropped, told of %d after %d were to go", n, gone, going)
-	}
-	for _, list := range wanted {
-		for _, slot := range list {
-			if !m.held[slot] {
-				m.t.Fatalf("slot %#x was obtained, and swept", slot)
-			}
+	for _, slot := range slices.Concat(wanted, obtained) {
+		if !m.held[slot] {
+			m.t.Fatalf("slot %#x was obtained, and swept", slot)
 		}
+	}
+	for _, slot := range added {
+		m.held[slot] = true
+		m.next = max(m.next, uint32(slot))
 	}
 }
 
@@ -164,5 +210,58 @@ func TestSlots(t *testing.T) {
 		m.sweep(0)
 		m.insert(100, narrow)
 		m.check("almost all swept")
+	}
+}
+
+// TestSlotsLikeDead has slots whose tag is that of slotDead.
+func TestSlotsLikeDead(t *testing.T) {
+	s := testStore(t, Options{NoBackground: true, heap: true})
+	var x slots
+	m := newMarks(4, 0)
+	m.set(3)
+	const tag = slotsMask << 32
+	for id := range uint64(3) {
+		x.insert(s, tag|(id+1))
+	}
+	if n := x.sweep(s, m, slotsMask, nil, nil); n != 2 {
+		t.Fatalf("%d of 2 slots were swept", n)
+	}
+	if slot, _ := s.big.big(x.page(tag)).probe(slotStart(tag), 32, tag); slot != tag|3 {
+		t.Fatalf("found %#x, want %#x", slot, uint64(tag|3))
+	}
+}
+
+// TestNumberPutBack: a number that a sweep takes out for a moment and puts back is found all the same by who withdraws,
+// announces or asks.
+func TestNumberPutBack(t *testing.T) {
+	s := testStore(t, Options{NoBackground: true, heap: true})
+	d := &s.familyOf(bgp.IPv4Unicast, true).dict
+	key := key4(24, 0x0a000000)
+	tag := d.tagOf(key)
+	id := d.intern(s, tag, key, word4(key))
+	for name, ask := range map[string]func() uint32{
+		"withdrawn": func() uint32 { return d.get(s, tag, key) },
+		"announced": func() uint32 { return d.intern(s, tag, key, word4(key)) },
+		"asked for": func() uint32 { return d.lookup(s, key) },
+	} {
+		d.marks.Store(newMarks(uint64(id)+1, 0))
+		slot, f := d.find(s, tag, key)
+		place := &s.big.big(f.page)[f.at]
+		x := &d.shard[tag%shards]
+		x.mu.Lock()
+		atomic.StoreUint64(place, slotDead)
+		got := make(chan uint32)
+		go func() { got <- ask() }()
+		select {
+		case early := <-got:
+			t.Errorf("%s: %d before it was put back, want %d", name, early, id)
+			go func() { got <- id }()
+		case <-time.After(20 * time.Millisecond): // it waits for the shard
+		}
+		atomic.StoreUint64(place, slot)
+		x.mu.Unlock()
+		if n := <-got; n != id {
+			t.Errorf("%s: %d, want %d", name, n, id)
+		}
 	}
 }

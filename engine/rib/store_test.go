@@ -361,3 +361,26 @@ func TestGuessUndone(t *testing.T) {
 		t.Fatal(n, err)
 	}
 }
+
+// TestAllAnswered: a table that answered and was dropped since does not stand for one that was not asked.
+func TestAllAnswered(t *testing.T) {
+	s := testStore(t, Options{NoBackground: true})
+	var tables [3]*Table
+	for i := range tables {
+		tables[i] = s.NewTable(Owner{Peer: uint32(i), Family: bgp.IPv4Unicast}, false)
+	}
+	r := &query{f: s.familyOf(bgp.IPv4Unicast, false), scratch: new(scratch)}
+	r.answered.add(tables[0])
+	r.answered.add(tables[1])
+	if r.allAnswered() {
+		t.Error("two of three have answered, and that is all")
+	}
+	tables[1].Drop()
+	if r.allAnswered() {
+		t.Error("one of two has answered, and that is all")
+	}
+	tables[2].Drop()
+	if !r.allAnswered() {
+		t.Error("the only one left has answered, and that is not all")
+	}
+}
