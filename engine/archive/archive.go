@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,7 +105,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	for i := range a.free {
 		a.free[i] = make(chan []byte, 64)
 	}
-	if a.store, err = openStore(ctx, &a.o); err != nil {
+	if a.store, err = openStore(ctx, &a.o, a.run); err != nil {
 		return nil, err
 	}
 	a.spill = &spill{a: a, stop: make(chan struct{}), done: make(chan struct{})}
@@ -487,6 +488,16 @@ func (a *Archive) revive() {
 		return
 	}
 	a.failing.Store(0)
+}
+
+// runAfter is the run that followed another: when the station was started anew. 0 where none did, or it is not known.
+func (a *Archive) runAfter(run int64) int64 {
+	a.storeMu.RLock()
+	defer a.storeMu.RUnlock()
+	if i := slices.Index(a.store.runs, run); i >= 0 && i+1 < len(a.store.runs) {
+		return a.store.runs[i+1]
+	}
+	return 0
 }
 
 // SetRetention changes how long and how much is kept of messages; zero leaves a bound as it is.

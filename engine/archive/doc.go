@@ -37,6 +37,9 @@
 // there, and queries by time find both passes of an hour that was passed twice; At means the last, and takes all that
 // arrived before.
 //
+// What the station holds ends with it: its starts are kept in the metadata of the stream of messages, also of runs in
+// which a client did not come.
+//
 // # What waits
 //
 // Blocks that have to wait for more than a tenth of a second are written, as they are, to files beside the embedded

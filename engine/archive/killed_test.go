@@ -147,3 +147,66 @@ func TestSessionsOfAKilledStationAreCounted(t *testing.T) {
 		})
 	}
 }
+
+// TestRunsWithoutTheClient: what was held ended when the station was started the next time, whether the client came then
+// or in a later run, or never.
+func TestRunsWithoutTheClient(t *testing.T) {
+	dir := t.TempDir()
+	began := time.Now().Add(-time.Hour).Truncate(time.Second)
+	minute := func(n int) time.Time { return began.Add(time.Duration(n) * time.Minute) }
+	start := func(at time.Time) *Archive {
+		return open(t, Options{Dir: dir, now: func() time.Time { return at }})
+	}
+	peer := bmptest.NewPeer("10.0.0.1", 65000)
+	u := bmptest.Update{ASPath: []uint32{65000}, Announce: bmptest.Prefixes("10.1.1.0/24")}
+	come := func(a *Archive, at time.Time) time.Time {
+		p := a.Client(1)
+		p.Begin(SessionRecord{Session: 1, Time: at, Start: at, Name: "edge1"})
+		messages := [][]byte{new(bmptest.Session).PeerUp(peer).Bytes(), new(bmptest.Session).Monitor(peer, bmp.AdjInPre, u.Bytes()).Bytes()}
+		end := feed(p, messages, at.Add(time.Second), time.Second)
+		p.End(SessionRecord{Session: 1, Time: end})
+		return end
+	}
+	a := start(began)
+	down := come(a, minute(1))
+	closeArchive(t, a)
+	key := bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix("10.1.1.0/24"))
+	check := func(what string, a *Archive, now time.Time) {
+		t.Helper()
+		for name, want := range map[string]Want{"all": {}, "a prefix": {Keys: []RouteKey{{bgp.IPv4Unicast, key}}}} {
+			for at, routes := range map[time.Time]int{down.Add(time.Second): 1, minute(9): 1, minute(11): 0, minute(19): 0, now: 0} {
+				h, err := a.At(bg, 1, want, at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(h.Routes) != routes {
+					t.Errorf("%s, %s: %d routes after %v, want %d", what, name, len(h.Routes), at.Sub(began), routes)
+				}
+			}
+			var anew []time.Time
+			if _, err := a.History(bg, 1, want, began, now, func(c *Change) error {
+				if c.Cause == StationAnew {
+					anew = append(anew, c.Time)
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if len(anew) != 1 || !anew[0].Equal(minute(10)) {
+				t.Errorf("%s, %s: started anew %v, want once at %v", what, name, anew, minute(10))
+			}
+		}
+	}
+	for _, n := range []int{10, 20, 30} {
+		a = start(minute(n))
+		if n > 10 {
+			check("before the client came", a, minute(n+1))
+		}
+		if n == 30 {
+			come(a, minute(31))
+			syncArchive(t, a, 1)
+			check("after the client came", a, minute(31))
+		}
+		closeArchive(t, a)
+	}
+}

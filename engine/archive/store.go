@@ -44,7 +44,9 @@ type store struct {
 	msgs   jetstream.Stream
 	events jetstream.Stream
 	checks jetstream.Stream
-	strict bool // somebody waits to hear that a stream cannot be as large as asked for
+	run    int64   // of this process
+	runs   []int64 // the last of the station, this one the very last: when it was started
+	strict bool    // somebody waits to hear that a stream cannot be as large as asked for
 	began  time.Time
 	ample  atomic.Int64 // until when there is so much room on the disk that nobody need look; nanoseconds since began
 }
@@ -79,8 +81,8 @@ func wrapIn(ctx context.Context, err error) error {
 }
 
 // openStore opens the folder, if it is one, and connects.
-func openStore(ctx context.Context, o *Options) (*store, error) {
-	s := &store{o: o, token: token(o.Station), began: time.Now()}
+func openStore(ctx context.Context, o *Options, run int64) (*store, error) {
+	s := &store{o: o, token: token(o.Station), began: time.Now(), run: run}
 	if o.Dir != "" {
 		if err := s.claim(); err != nil {
 			return nil, err
@@ -227,6 +229,10 @@ func (s *store) streams(ctx context.Context) (err error) {
 		if bytes > 0 {
 			c.MaxBytes = bytes
 		}
+		if kind == "msg" {
+			c.Metadata = maps.Clone(metadata)
+			c.Metadata[runsKey] = "" // stream1 fills it in
+		}
 		var st jetstream.Stream
 		st, err = s.stream(ctx, c)
 		return st
@@ -266,6 +272,14 @@ func (s *store) stream(ctx context.Context, c jetstream.StreamConfig) (st jetstr
 
 func (s *store) stream1(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
 	st, err := s.js.Stream(ctx, c.Name)
+	if _, ok := c.Metadata[runsKey]; ok && (err == nil || errors.Is(err, jetstream.ErrStreamNotFound)) {
+		c.Metadata = maps.Clone(c.Metadata)
+		was := ""
+		if err == nil {
+			was = st.CachedInfo().Config.Metadata[runsKey]
+		}
+		c.Metadata[runsKey] = s.addRun(was)
+	}
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		st, err = s.create(ctx, c)
@@ -286,6 +300,28 @@ func (s *store) stream1(ctx context.Context, c jetstream.StreamConfig) (jetstrea
 		return nil, fmt.Errorf("archive: stream %s: %w", c.Name, err)
 	}
 	return st, nil
+}
+
+// runsKey is the metadata of the stream of messages with the times of the station's starts. A client that did not come
+// in a run has no block of it, and yet what the station held of the client ended with it.
+const runsKey = "bmp-runs"
+
+// maxRuns bounds the starts that are remembered.
+const maxRuns = 1000
+
+// addRun adds this run to those there were, and returns them all as they are stored.
+func (s *store) addRun(was string) string {
+	s.runs = nil
+	for _, text := range strings.Fields(was) {
+		if run, err := strconv.ParseInt(text, 10, 64); err == nil {
+			s.runs = append(s.runs, run)
+		}
+	}
+	if n := len(s.runs); n == 0 || s.runs[n-1] != s.run {
+		s.runs = append(s.runs, s.run)
+	}
+	s.runs = s.runs[max(0, len(s.runs)-maxRuns):]
+	return numbers(s.runs...)
 }
 
 // clusterReplicas is how many times a block is kept in a cluster: as many that one server may be lost and writing goes on.
