@@ -188,6 +188,7 @@ func ask(ctx context.Context, s Station, c Command, inJSON bool) int {
 		return PrintError(c.Stderr, inJSON, lost(s, err))
 	}
 	p := newPrinter(c.Stdout, c.Stderr)
+	p.json = inJSON
 	m, filters, err := debugFilters(ctx, client, c.Line)
 	if err != nil {
 		return PrintError(c.Stderr, inJSON, nameWord(verdictOf(err).Verdict, c.Line))
@@ -294,6 +295,7 @@ func askOne(ctx context.Context, s Station, c Command, blank bool) (doc []byte, 
 		return nil, v, lost(s, err)
 	}
 	p := newPrinter(c.Stdout, c.Stderr)
+	p.json = c.JSON || asksJSON(c.Line)
 	named := s.Target.Network != "nats" // the ports of several machines may be the same
 	v, err = client.Do(ctx, c.Line, func(l control.Line) error {
 		if l.Code == control.CodeJSON {
@@ -342,6 +344,7 @@ func (f *follower) take(l control.Line) {
 // follow prints events until ctx or the connection ends.
 func (f *follower) follow(ctx context.Context, client *control.Client, s Station, c Command, inJSON bool) int {
 	p := newPrinter(c.Stdout, c.Stderr)
+	p.json = inJSON
 	show := func(l control.Line) {
 		switch l.Code {
 		case control.CodeEvent, control.CodeEventJSON:
@@ -381,6 +384,7 @@ func (f *follower) follow(ctx context.Context, client *control.Client, s Station
 // and prints what comes out.
 func (f *follower) filter(ctx context.Context, client *control.Client, s Station, c Command, filters *filter.Pipeline, inJSON bool) int {
 	p := newPrinter(c.Stdout, c.Stderr)
+	p.json = inJSON
 	row := p.line
 	var file *saving
 	if filters.Save != "" {

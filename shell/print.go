@@ -21,6 +21,7 @@ type printer struct {
 	out      *bufio.Writer
 	stderr   io.Writer
 	flushed  time.Time
+	json     bool // warnings are JSON, too
 	terminal bool // standard error is one that can erase
 	progress bool // stands there
 }
@@ -42,6 +43,10 @@ func (p *printer) line(l control.Line) error {
 	switch l.Code {
 	case control.CodeWarning:
 		p.out.Flush()
+		if p.json {
+			_, err := fmt.Fprintf(p.stderr, "%s\n", control.WarningJSON(l.Text))
+			return err
+		}
 		_, err := fmt.Fprintf(p.stderr, "%% %s\n", l.Text)
 		return err
 	case control.CodeCandidate, control.CodeHelp:

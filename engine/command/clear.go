@@ -24,7 +24,7 @@ func (c *call) confirm(question string) error {
 // called is how a client is named in a sentence: client 1 (edge1.ams, 10.0.0.1:2201).
 func called(cl *client.Client) string {
 	b := cl.Brief()
-	return fmt.Sprintf("client %d (%s)", b.ID, strings.TrimSpace(b.Name+" "+placeText(b.Address)))
+	return fmt.Sprintf("client %d (%s)", b.ID, strings.TrimSpace(b.Name+" "+addrPort(b.Address)))
 }
 
 func clearClient(ctx context.Context, c *call) error {

@@ -159,7 +159,7 @@ func (c *call) clientText(i *client.Info, sessionsNote string) error {
 		return err
 	}
 	fields := []field{
-		{"Address", placeText(i.Address)}, {"State", uptime}, {"Down because", i.DownReason}, {"Terminated", i.Terminated},
+		{"Address", addrPort(i.Address)}, {"State", uptime}, {"Down because", i.DownReason}, {"Terminated", i.Terminated},
 		{"Stale routes", stale},
 		{"Listener", listener}, {"Network namespace", i.Netns}, {"Local address", local},
 		{"sysName", i.Name}, {"sysDescr", i.SysDescr},

@@ -27,7 +27,7 @@ type clientJSON struct {
 }
 
 func newClientJSON(b *client.Brief, now time.Time) clientJSON {
-	j := clientJSON{ID: b.ID, Address: placeText(b.Address), State: b.State.String(), Peers: b.PeersUp, Messages: b.Messages,
+	j := clientJSON{ID: b.ID, Address: addrPort(b.Address), State: b.State.String(), Peers: b.PeersUp, Messages: b.Messages,
 		Bytes: b.Bytes, Routes: b.Routes, Name: jsonString(b.Name), Netns: jsonString(b.Netns), Listener: jsonString(b.Listener)}
 	if b.State == client.Up {
 		s := jsonSeconds(now.Sub(b.Since))
@@ -36,19 +36,15 @@ func newClientJSON(b *client.Brief, now time.Time) clientJSON {
 	return j
 }
 
-// placeText is the address without a port where none is known, as for
-// a client that has not come back since the station was started.
-func placeText(a netip.AddrPort) string {
-	if a.Port() == 0 && a.IsValid() {
-		return a.Addr().String()
-	}
-	return addrPort(a)
-}
-
-// addrPort is ADDR:PORT, IPv6 in brackets; empty for none.
+// addrPort is ADDR:PORT, IPv6 in brackets; the address alone where no port is
+// known, as for a client that has not come back since the station was started;
+// empty for none.
 func addrPort(a netip.AddrPort) string {
-	if !a.IsValid() {
+	switch {
+	case !a.IsValid():
 		return ""
+	case a.Port() == 0:
+		return a.Addr().String()
 	}
 	return a.String()
 }
@@ -87,7 +83,7 @@ func showClients(ctx context.Context, c *call) error {
 		}
 		b := cl.Brief()
 		cells := []string{
-			strconv.FormatUint(uint64(b.ID), 10), placeText(b.Address), c.uptime(&b), formatCount(uint64(b.PeersUp), 1),
+			strconv.FormatUint(uint64(b.ID), 10), addrPort(b.Address), c.uptime(&b), formatCount(uint64(b.PeersUp), 1),
 			formatCount(b.Messages, 1), formatSize(b.Bytes, 1), formatCount(uint64(b.Routes), 1), b.Name,
 		}
 		if netns {

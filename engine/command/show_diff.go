@@ -86,6 +86,9 @@ func showDiffViews(ctx context.Context, c *call) error {
 	if views[0] == views[1] {
 		return control.Errorf(control.CodeFailed, "The two views are the same")
 	}
+	if err := refuseLocRIB(views[0], views[1]); err != nil {
+		return err
+	}
 	q.view = nil
 	q.views = views[:]
 	if q.match == rib.LPM {
@@ -112,6 +115,14 @@ func showDiffViews(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.out.Trailer(d.trailer())
+}
+
+// refuseLocRIB refuses Loc-RIB beside another view: it is of a peer of its own (RFC 9069), which has no other.
+func refuseLocRIB(a, b bmp.View) error {
+	if a != b && (a == bmp.LocRIB || b == bmp.LocRIB) {
+		return control.Errorf(control.CodeFailed, "Loc-RIB is not of this peer but of the client: there is nothing to compare (show bgp PREFIX shows both)")
+	}
+	return nil
 }
 
 // viewDiff compares the routes of one key at a time.

@@ -32,6 +32,11 @@ func showDiffTimes(ctx context.Context, c *call) error {
 			views = append(views, v)
 		}
 	}
+	if len(views) == 2 {
+		if err := refuseLocRIB(views[0], views[1]); err != nil {
+			return err
+		}
+	}
 	q, err := c.pastQuery(ctx, p)
 	if err != nil {
 		return err

@@ -105,6 +105,14 @@ func ErrorJSON(code int, text string) []byte {
 	return b
 }
 
+// WarningJSON is what goes with an answer, as programs get it on standard error.
+func WarningJSON(text string) []byte {
+	b, _ := json.Marshal(struct {
+		Warning string `json:"warning"`
+	}{text})
+	return b
+}
+
 // verdictOf is the code and the text that an error ends a reply with.
 func verdictOf(err error) (int, string) {
 	var own *Error
