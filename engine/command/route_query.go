@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -54,16 +55,18 @@ func (c *call) routeQuery() (*routeQuery, error) {
 
 // routeFilters reads what routes are asked for, whosever they are.
 func (c *call) routeFilters(q *routeQuery) error {
-	if n, ok := c.m.Number("path-id"); ok {
-		if n > 1<<32-1 {
-			return c.invalid("path-id", "a path identifier, 0 to 4294967295")
+	for _, word := range []string{"path-id", "med", "local-pref", "origin-as"} {
+		if n, ok := c.m.Number(word); ok && n > math.MaxUint32 {
+			return c.invalid(word, "a number, 0 to 4294967295")
 		}
+	}
+	if n, ok := c.m.Number("path-id"); ok {
 		id := uint32(n)
 		q.pathID = &id
 	}
 	if n, ok := c.m.Number("limit"); ok {
 		if n == 0 || n > 1<<31 {
-			return c.invalid("limit", "a number of routes, 1 or more")
+			return c.invalid("limit", "a number of routes, 1 to 2147483648")
 		}
 		q.limit = int(n)
 	}
