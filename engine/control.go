@@ -465,9 +465,13 @@ func (c *Control) Connect() net.Conn {
 	})
 }
 
-// audit makes an event of an admin command. The line comes with its secrets masked.
-func (c *Control) audit(q *control.Request, line string) {
-	c.event(event.Admin, fmt.Sprintf("%s (%s)", line, q.Who))
+// audit makes an event of an admin command, and another where it failed. The line comes with its secrets masked.
+func (c *Control) audit(q *control.Request, line, failed string) {
+	text := fmt.Sprintf("%s (%s)", line, q.Who)
+	if failed != "" {
+		text += ", failed: " + failed
+	}
+	c.event(event.Admin, text)
 }
 
 func (c *Control) trouble(l *controlListener, err error) {

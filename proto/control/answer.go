@@ -88,10 +88,14 @@ func (c *Conn) command(ctx context.Context, line string) (int, string) {
 	if own, ok := ownCommands[m.Command.ID]; ok {
 		err = own(c, q, r)
 	} else {
-		if m.Command.Role == grammar.Admin && c.server.o.Audit != nil {
-			c.server.o.Audit(q, m.Redacted())
+		audited := m.Command.Role == grammar.Admin && c.server.o.Audit != nil
+		if audited {
+			c.server.o.Audit(q, m.Redacted(), "")
 		}
 		err = c.server.o.Handler.Execute(ctx, q, r)
+		if code, text := verdictOf(err); audited && code != CodeDone && ctx.Err() == nil {
+			c.server.o.Audit(q, m.Redacted(), withoutPlace(text))
+		}
 	}
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		err = context.Cause(ctx)
@@ -118,6 +122,15 @@ func (c *Conn) command(ctx context.Context, line string) (int, string) {
 		return CodeDone, r.text
 	}
 	return CodeDone, fmt.Sprintf("%d rows", result.Rows)
+}
+
+// withoutPlace is the first line of the text of a verdict, without the place in the line that it may begin with.
+func withoutPlace(text string) string {
+	if rest, ok := strings.CutPrefix(text, "@"); ok {
+		_, text, _ = strings.Cut(rest, " ")
+	}
+	text, _, _ = strings.Cut(text, "\n")
+	return text
 }
 
 // valuesEnv is env with live values.

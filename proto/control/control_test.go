@@ -483,9 +483,12 @@ func TestConfirm(t *testing.T) {
 func TestRoles(t *testing.T) {
 	var mu sync.Mutex
 	var audit []string
-	o := ServerOptions{Audit: func(q *Request, line string) {
+	o := ServerOptions{Audit: func(q *Request, line, failed string) {
 		mu.Lock()
 		defer mu.Unlock()
+		if failed != "" {
+			line += ", failed: " + failed
+		}
 		audit = append(audit, q.Who+": "+line)
 	}}
 	c, _ := open(t, o, Link{Role: RoleView, Who: "uid 1000"})
@@ -503,10 +506,14 @@ func TestRoles(t *testing.T) {
 	c.line()
 	c.want("clear client 1", "200 Cleared")
 	c.want("md5 geheim", "200 0 rows")
+	c.want("terminal confirm on", "200 Confirmation on")
+	c.want("clear client 2", "310 Clear client 2?")
+	c.want("no", "499 Not confirmed, nothing done")
 	mu.Lock()
 	defer mu.Unlock()
-	if got := strings.Join(audit, ", "); got != "uid 0: clear client 1, uid 0: md5 ***" {
-		t.Errorf("audit: %s", got)
+	want := "uid 0: clear client 1; uid 0: md5 ***; uid 0: clear client 2; uid 0: clear client 2, failed: Not confirmed, nothing done"
+	if got := strings.Join(audit, "; "); got != want {
+		t.Errorf("audit: %s, want %s", got, want)
 	}
 }
 

@@ -57,9 +57,11 @@ type ServerOptions struct {
 	// Console is the telnet editor, for `terminal interactive`: conn is the connection, ctl a pipe into this server that carries
 	// the connection's role. A nil error closes the connection, ErrPlain goes back to lines. nil refuses the command.
 	Console func(ctx context.Context, conn, ctl net.Conn) error
-	Monitor func(ctx context.Context, e *Emit)    // console lines of the station, for `terminal monitor`; returns when ctx is done; may be nil
-	Audit   func(q *Request, line string)         // called before each admin command with its line, secrets masked; may be nil
-	Closed  func(who, listener string, why error) // called at the end of each connection; why is nil after `exit` and end of input; may be nil
+	Monitor func(ctx context.Context, e *Emit) // console lines of the station, for `terminal monitor`; returns when ctx is done; may be nil
+	// Audit is called before each admin command with its line, secrets masked, and once more, with what it ended with, where
+	// it failed. It may be nil.
+	Audit  func(q *Request, line, failed string)
+	Closed func(who, listener string, why error) // called at the end of each connection; why is nil after `exit` and end of input; may be nil
 
 	Queue, EventQueue int           // 64 requests, 1000 events
 	WriteStall        time.Duration // 30 s
