@@ -138,11 +138,12 @@ func findOption(name string) *option {
 
 // parseArgs reads the command line without the program's name. Options come
 // before the first word that is not one; from there on everything belongs to
-// the command, so that "show client 1 | include -i up" needs no care.
+// the command, so that "show client 1 | include -i up" needs no care. What
+// follows -x FILE is the script's.
 func parseArgs(args []string) (*invocation, error) {
 	inv := &invocation{}
 	seen := map[*option]bool{}
-	for len(args) > 0 {
+	for len(args) > 0 && inv.script == "" {
 		a := args[0]
 		// "-" alone is a word: standard input, after -x.
 		if len(a) < 2 || a[0] != '-' {
@@ -188,6 +189,9 @@ func parseArgs(args []string) (*invocation, error) {
 			}
 			return nil, err
 		}
+	}
+	if inv.script != "" && len(args) > 0 && args[0] == "--" {
+		args = args[1:]
 	}
 	inv.words = args
 	if err := inv.resolve(); err != nil {

@@ -72,6 +72,8 @@ func TestParseArgs(t *testing.T) {
 		{args: "she", want: invocation{mode: modeCommand, words: []string{"she"}}},
 		{args: "demo", want: invocation{mode: modeDemo}},
 		{args: "demo x", err: "Invalid input: x (usage: bmp demo)"},
+		{args: "-t 1 -x file -j -t x", want: invocation{mode: modeScript, target: "1", script: "file", words: []string{"-j", "-t", "x"}}},
+		{args: "-x file -- -j", want: invocation{mode: modeScript, script: "file", words: []string{"-j"}}},
 		{args: "-x -", want: invocation{mode: modeScript, script: "-"}},
 		{args: "--check -x file a b", want: invocation{mode: modeScript, script: "file", check: true, words: []string{"a", "b"}}},
 		{args: "--check show", err: "Option --check is not used here"},
