@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"bmp/proto/control"
@@ -70,9 +71,18 @@ func readLines(name string, r io.Reader) ([]batchLine, error) {
 		if err := oneLine(text); err != nil {
 			return nil, errorf(asError(err).Code, "%s:%d: %v", name, n, err)
 		}
+		word := strings.Fields(text)[0]
+		if !slices.ContainsFunc(configures, func(c string) bool { return strings.HasPrefix(c, word) }) {
+			return nil, errorf(control.CodeUnknown, "%s:%d:%d: Invalid command: %s (a configuration has %s)", name, n, strings.Index(text, word)+1,
+				word, strings.Join(configures, ", "))
+		}
 		lines = append(lines, batchLine{n, text})
 	}
 }
+
+// configures is what the lines of a configuration begin with. What else a
+// station does at a command is nothing that it should do at every start.
+var configures = []string{"listen", "connect", "control", "retention", "quirk", "relay", "no"}
 
 var (
 	languageMark  = regexp.MustCompile("\\$[A-Za-z_0-9({@#?*!]|&&|\\|\\||`|;( |$)")

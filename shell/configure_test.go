@@ -1,6 +1,9 @@
 package shell
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestLanguage(t *testing.T) {
 	for line, want := range map[string]string{
@@ -28,6 +31,25 @@ func TestLanguage(t *testing.T) {
 	} {
 		if got := language(line); got != want {
 			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+}
+
+// TestConfigurationLines: what is no setting is refused before anything is done.
+func TestConfigurationLines(t *testing.T) {
+	for text, want := range map[string]string{
+		"! comment\n\nlisten 1790\n ret stale 45m\nno listen 1790\n": "",
+		"listen 1790\nshutdown\n":                                    "config:2:1: Invalid command: shutdown (a configuration has listen, connect, control, retention, quirk, relay, no)",
+		"  show clients\n":                                           "config:1:3: Invalid command: show (a configuration has listen, connect, control, retention, quirk, relay, no)",
+		"clear client 1\n":                                           "config:1:1: Invalid command: clear (a configuration has listen, connect, control, retention, quirk, relay, no)",
+	} {
+		lines, err := readLines("config", strings.NewReader(text))
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want || err == nil && len(lines) != 3 {
+			t.Errorf("%q: %d lines, %q, want %q", text, len(lines), got, want)
 		}
 	}
 }
