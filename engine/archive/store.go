@@ -157,7 +157,7 @@ func checkIdentity(text, station string) error {
 	if u, err := strconv.Unquote(name); !ok || err != nil {
 		return fmt.Errorf("%s: %.40q is not a station", identityFile, rest)
 	} else if u != station {
-		return fmt.Errorf("%w: %q, not %q", ErrStation, u, station)
+		return fmt.Errorf("%w: %q, not %q (--name %s goes on with it, or take another state folder)", ErrStation, u, station, u)
 	}
 	return nil
 }
