@@ -36,6 +36,11 @@ func (s *Shell) plan(line string) (*plan, error) {
 	env := grammar.Env{Strict: s.settings().strict}
 	var err error
 	if p.match, err = s.tree().Match(p.line, env); err != nil {
+		var wrong *grammar.Error
+		if errors.As(err, &wrong) && wrong.Code == control.CodeUnknown && s.at() == nil {
+			// A station would know more commands than the shell's own.
+			return nil, errorf(codeNoStation, "Not attached to a station (try 'attach TARGET' or 'help')")
+		}
 		return nil, err
 	}
 	if p.filters, err = filter.Parse(p.match.Rest, p.match.RestCol, filter.Options{Client: !s.o.Remote, Strict: env.Strict}); err != nil {

@@ -36,7 +36,7 @@ func TestSeveralStations(t *testing.T) {
 			c.Type("detach\r")
 			c.Ends("bmp(detached)>")
 			c.Type("show clients\r")
-			c.Ends("% Invalid command: show clients (try 'help')\nbmp(detached)>")
+			c.Ends("% Not attached to a station (try 'attach TARGET' or 'help')\nbmp(detached)>")
 		}},
 		{"on all: rows carry the name, one that fails hides no other", func(t *testing.T, f *fakeStation, c *edittest.Child) {
 			g, h := other(t), other(t)
