@@ -92,7 +92,12 @@ var options = []option{
 	{"-d", "DIR", func(inv *invocation, v string) error { inv.stateDir = v; return nil }},
 	{"-n", "NETNS", func(inv *invocation, v string) error { inv.netns = v; return nil }},
 	{"-a", "ADDR", func(inv *invocation, v string) error { inv.addr = v; return nil }},
-	{"-m", "SIZE", func(inv *invocation, v string) (err error) { inv.memory, err = parseSize(v); return err }},
+	{"-m", "SIZE", func(inv *invocation, v string) (err error) {
+		if inv.memory, err = parseSize(v); err == nil && inv.memory < leastMemory {
+			err = badUsage("Invalid size: %s (%dMB or more)", v, leastMemory>>20)
+		}
+		return err
+	}},
 	{"-c", "CONFIG", func(inv *invocation, v string) error { inv.config = v; return nil }},
 	{"--name", "NAME", func(inv *invocation, v string) error { inv.name = v; return nil }},
 	{"--nats", "URL[,URL...]", func(inv *invocation, v string) error {
@@ -364,6 +369,10 @@ func parsePort(s string) (int, error) {
 	}
 	return n, nil
 }
+
+// leastMemory is the least that -m may say: with less, a station would close
+// its first client.
+const leastMemory = 64 << 20
 
 // parseSize reads a memory size: bytes, or with K, M, G, T, each a power of
 // 1024, with or without a B behind.

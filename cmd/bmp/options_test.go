@@ -38,6 +38,7 @@ func TestParseArgs(t *testing.T) {
 		{args: "-s 1111 --no-loopback=1", err: "Option --no-loopback takes no value"},
 		{args: "-s 1111 -m 1.5G", want: invocation{mode: modeStation, listen: []string{"1111"}, memory: 3 << 29}},
 		{args: "-s 1111 -m lots", err: "Invalid size: lots (like 512MB or 4GB)"},
+		{args: "-s 1111 -m 1KB", err: "Invalid size: 1KB (64MB or more)"},
 		{args: "-s 1111 -m 0", err: "Invalid size: 0 (like 512MB or 4GB)"},
 		{args: "-s 1111 --nats nats://x,tls://y:4333", want: invocation{mode: modeStation, listen: []string{"1111"}, nats: "nats://x,tls://y:4333"}},
 		{args: "-s 1111 --nats nats://al:secret@x,nats://", err: "Invalid value: --nats nats://al:xxxxx@x,nats:// (like nats://192.0.2.1:4222)"},
