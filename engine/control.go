@@ -460,13 +460,25 @@ func peerUser(conn *net.UnixConn) (uid uint32, err error) {
 // Connect opens a console inside the process with the rights of the station's own user: the shell of -i. The caller
 // closes it.
 func (c *Control) Connect() net.Conn {
-	return c.server.Connect(c.ctx, control.Link{
-		Role: control.RoleAdmin, Who: fmt.Sprintf("uid %d", os.Geteuid()), Listener: "shell", Token: true,
-	})
+	return c.connect(fmt.Sprintf("uid %d", os.Geteuid()), "shell")
 }
 
-// audit makes an event of an admin command, and another where it failed. The line comes with its secrets masked.
+// configuration is who a command of the configuration comes from.
+const configuration = "configuration"
+
+// Configure is Connect for the lines of the configuration.
+func (c *Control) Configure() net.Conn { return c.connect(configuration, configuration) }
+
+func (c *Control) connect(who, listener string) net.Conn {
+	return c.server.Connect(c.ctx, control.Link{Role: control.RoleAdmin, Who: who, Listener: listener, Token: true})
+}
+
+// audit makes an event of an admin command, and another where it failed. The line comes with its secrets masked. Of a
+// configuration that is read again, much is there already; who reads it says what else is wrong with it.
 func (c *Control) audit(q *control.Request, line, failed string) {
+	if failed != "" && q.Who == configuration {
+		return
+	}
 	text := fmt.Sprintf("%s (%s)", line, q.Who)
 	if failed != "" {
 		text += ", failed: " + failed

@@ -360,7 +360,7 @@ func (s *Station) Listen(ctx context.Context, spec listen.Spec) (*listen.Listene
 	s.listeners = append(s.listeners, l)
 	s.accepts.Add(1)
 	s.mu.Unlock()
-	s.say("Listening on %s", addrPort(ListenerName(l)))
+	s.say("Listening on %s", placeText(ListenerName(l)))
 	go s.accept(l)
 	return l, nil
 }
@@ -372,7 +372,7 @@ func ListenerName(l *listen.Listener) string {
 	return spec.Name()
 }
 
-func addrPort(name string) string {
+func placeText(name string) string {
 	if _, err := strconv.Atoi(name); err == nil {
 		return "port " + name
 	}
@@ -391,7 +391,7 @@ func (s *Station) NoListen(name string) bool {
 	s.listeners = slices.Delete(s.listeners, i, i+1)
 	s.mu.Unlock()
 	l.Close()
-	s.say("No longer listening on %s", addrPort(name))
+	s.say("No longer listening on %s", placeText(name))
 	return true
 }
 

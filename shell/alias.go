@@ -143,7 +143,7 @@ func (s *Shell) runRC(ctx context.Context) {
 		p, err := s.plan(line)
 		v := verdictOf(err)
 		if err == nil {
-			w := newPrinter(s.ed().Out(), s.errors())
+			w := newPrinter(s.ed().Out(), s.errors(), false)
 			v = s.perform(ctx, s.at(), p, w.line, nil)
 			w.flush()
 		}

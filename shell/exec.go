@@ -338,7 +338,7 @@ func (s *Shell) verdict(v outcome, line string, aliased bool) {
 // in the result. in is what is piped into a line that is filters alone; nil
 // otherwise.
 func (s *Shell) Exec(ctx context.Context, line string, in io.Reader, out io.Writer) lang.Result {
-	w := newPrinter(out, s.errors())
+	w := newPrinter(out, s.errors(), false)
 	var v outcome
 	if in != nil {
 		v = s.filterAlone(ctx, line, in, w)

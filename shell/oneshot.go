@@ -187,8 +187,7 @@ func ask(ctx context.Context, s Station, c Command, inJSON bool) int {
 	if err := hello(ctx, client, c.Stdout, c.JSON); err != nil {
 		return PrintError(c.Stderr, inJSON, lost(s, err))
 	}
-	p := newPrinter(c.Stdout, c.Stderr)
-	p.json = inJSON
+	p := newPrinter(c.Stdout, c.Stderr, inJSON)
 	m, filters, err := debugFilters(ctx, client, c.Line)
 	if err != nil {
 		return PrintError(c.Stderr, inJSON, nameWord(verdictOf(err).Verdict, c.Line))
@@ -246,7 +245,7 @@ func askAll(ctx context.Context, c Command, inJSON bool, list []Station) int {
 	var all []json.RawMessage // elements of the documents
 	documents, failed, nothing := 0, 0, 0
 	for i, s := range list {
-		doc, v, err := askOne(ctx, s, c, i > 0)
+		doc, v, err := askOne(ctx, s, c, inJSON, i > 0)
 		if err != nil {
 			if status := PrintError(c.Stderr, inJSON, err); failed == 0 {
 				failed = status
@@ -285,7 +284,7 @@ func askAll(ctx context.Context, c Command, inJSON bool, list []Station) int {
 
 // askOne asks one of several. Its text is printed, behind a blank line if there
 // was one before it; its JSON is returned.
-func askOne(ctx context.Context, s Station, c Command, blank bool) (doc []byte, v control.Verdict, err error) {
+func askOne(ctx context.Context, s Station, c Command, inJSON, blank bool) (doc []byte, v control.Verdict, err error) {
 	client, err := s.Dial(ctx, nil)
 	if err != nil {
 		return nil, v, err
@@ -294,8 +293,7 @@ func askOne(ctx context.Context, s Station, c Command, blank bool) (doc []byte, 
 	if err := hello(ctx, client, c.Stdout, c.JSON); err != nil {
 		return nil, v, lost(s, err)
 	}
-	p := newPrinter(c.Stdout, c.Stderr)
-	p.json = c.JSON || asksJSON(c.Line)
+	p := newPrinter(c.Stdout, c.Stderr, inJSON)
 	named := s.Target.Network != "nats" // the ports of several machines may be the same
 	v, err = client.Do(ctx, c.Line, func(l control.Line) error {
 		if l.Code == control.CodeJSON {
@@ -343,8 +341,7 @@ func (f *follower) take(l control.Line) {
 
 // follow prints events until ctx or the connection ends.
 func (f *follower) follow(ctx context.Context, client *control.Client, s Station, c Command, inJSON bool) int {
-	p := newPrinter(c.Stdout, c.Stderr)
-	p.json = inJSON
+	p := newPrinter(c.Stdout, c.Stderr, inJSON)
 	show := func(l control.Line) {
 		switch l.Code {
 		case control.CodeEvent, control.CodeEventJSON:
@@ -383,8 +380,7 @@ func (f *follower) follow(ctx context.Context, client *control.Client, s Station
 // filter gives events to filters until ctx, the connection or the filters end,
 // and prints what comes out.
 func (f *follower) filter(ctx context.Context, client *control.Client, s Station, c Command, filters *filter.Pipeline, inJSON bool) int {
-	p := newPrinter(c.Stdout, c.Stderr)
-	p.json = inJSON
+	p := newPrinter(c.Stdout, c.Stderr, inJSON)
 	row := p.line
 	var file *saving
 	if filters.Save != "" {

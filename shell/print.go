@@ -29,9 +29,9 @@ type printer struct {
 // flushEvery is how long a row may wait for more.
 const flushEvery = 100 * time.Millisecond
 
-func newPrinter(stdout, stderr io.Writer) *printer {
+func newPrinter(stdout, stderr io.Writer, json bool) *printer {
 	f, ok := stderr.(*os.File)
-	return &printer{out: bufio.NewWriterSize(stdout, 64<<10), stderr: stderr,
+	return &printer{out: bufio.NewWriterSize(stdout, 64<<10), stderr: stderr, json: json,
 		terminal: ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"}
 }
 

@@ -17,8 +17,7 @@ func TestWarningsBesideJSON(t *testing.T) {
 		{true, `{"warning":"edge1 was down"}` + "\n"},
 	} {
 		var out, errs bytes.Buffer
-		p := newPrinter(&out, &errs)
-		p.json = c.json
+		p := newPrinter(&out, &errs, c.json)
 		if err := p.line(control.Line{Code: control.CodeWarning, Text: "edge1 was down"}); err != nil {
 			t.Fatal(err)
 		}

@@ -370,8 +370,8 @@ func parsePort(s string) (int, error) {
 	return n, nil
 }
 
-// leastMemory is the least that -m may say: with less, a station would close
-// its first client.
+// leastMemory is the least that -m may say: an idle station takes about half
+// of it.
 const leastMemory = 64 << 20
 
 // parseSize reads a memory size: bytes, or with K, M, G, T, each a power of

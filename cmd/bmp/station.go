@@ -327,7 +327,7 @@ func configure(s *engine.Station, path string, start bool) error {
 		return err
 	}
 	defer f.Close()
-	client, err := control.NewClient(context.Background(), s.Control().Connect(), control.ClientOptions{Product: shell.Product})
+	client, err := control.NewClient(context.Background(), s.Control().Configure(), control.ClientOptions{Product: shell.Product})
 	if err != nil {
 		return err
 	}

@@ -21,8 +21,9 @@ const workers = 8
 // Archive is an open archive. Its methods may be called by any goroutine.
 type Archive struct {
 	o    Options
-	run  int64  // when it was opened, unix nanoseconds: with a client's block numbers, what makes a block unique
-	seed uint64 // of the hashes in this run's lists: no router can know it
+	run  int64   // when it was opened, unix nanoseconds: with a client's block numbers, what makes a block unique
+	runs []int64 // those of the station that are remembered, this one the last
+	seed uint64  // of the hashes in this run's lists: no router can know it
 
 	storeMu sync.RWMutex // held shared while the store is used, exclusively while it is opened anew
 	store   *store
@@ -108,6 +109,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	if a.store, err = openStore(ctx, &a.o, a.run); err != nil {
 		return nil, err
 	}
+	a.runs = a.store.runs
 	a.spill = &spill{a: a, stop: make(chan struct{}), done: make(chan struct{})}
 	if err := a.spill.open(); err != nil {
 		a.store.close()
@@ -490,14 +492,13 @@ func (a *Archive) revive() {
 	a.failing.Store(0)
 }
 
-// runAfter is the run that followed another: when the station was started anew. 0 where none did, or it is not known.
-func (a *Archive) runAfter(run int64) int64 {
-	a.storeMu.RLock()
-	defer a.storeMu.RUnlock()
-	if i := slices.Index(a.store.runs, run); i >= 0 && i+1 < len(a.store.runs) {
-		return a.store.runs[i+1]
+// runAfter is the run that followed another: when the station was started anew. It is next, which followed some time,
+// where it is not known.
+func (a *Archive) runAfter(run, next int64) int64 {
+	if i := slices.Index(a.runs, run); i >= 0 && i+1 < len(a.runs) {
+		return a.runs[i+1]
 	}
-	return 0
+	return next
 }
 
 // SetRetention changes how long and how much is kept of messages; zero leaves a bound as it is.

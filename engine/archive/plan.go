@@ -97,9 +97,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 				nextRun = a.run
 			}
 			if nextRun != i.run {
-				if anew := a.runAfter(i.run); anew != 0 {
-					nextRun = anew // one in which the client did not come
-				}
+				nextRun = a.runAfter(i.run, nextRun) // perhaps one in which the client did not come
 				p.after = nextRun
 				if nextRun <= t {
 					p.nextRun = nextRun

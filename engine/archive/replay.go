@@ -234,11 +234,7 @@ func (r *replayer) apply(rec *record, i *info) error {
 	r.block = i.seq
 	if i.run != r.run {
 		if r.run != 0 {
-			began := i.run
-			if anew := r.a.runAfter(r.run); anew != 0 {
-				began = anew
-			}
-			began = min(max(r.now, began), rec.arrival)
+			began := min(max(r.now, r.a.runAfter(r.run, i.run)), rec.arrival)
 			r.cutOff(began)
 			r.anew(began)
 		}

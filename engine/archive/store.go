@@ -45,7 +45,7 @@ type store struct {
 	events jetstream.Stream
 	checks jetstream.Stream
 	run    int64   // of this process
-	runs   []int64 // the last of the station, this one the very last: when it was started
+	runs   []int64 // see Archive.runs
 	strict bool    // somebody waits to hear that a stream cannot be as large as asked for
 	began  time.Time
 	ample  atomic.Int64 // until when there is so much room on the disk that nobody need look; nanoseconds since began
@@ -273,7 +273,6 @@ func (s *store) stream(ctx context.Context, c jetstream.StreamConfig) (st jetstr
 func (s *store) stream1(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
 	st, err := s.js.Stream(ctx, c.Name)
 	if _, ok := c.Metadata[runsKey]; ok && (err == nil || errors.Is(err, jetstream.ErrStreamNotFound)) {
-		c.Metadata = maps.Clone(c.Metadata)
 		was := ""
 		if err == nil {
 			was = st.CachedInfo().Config.Metadata[runsKey]

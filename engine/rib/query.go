@@ -354,7 +354,8 @@ func (r *query) longest() error {
 			for _, id := range r.covering(keys[0]) {
 				before := len(r.hits)
 				r.probeAll(id, &r.answered)
-				if r.join(first, before); r.allAnswered() {
+				r.join(first, before)
+				if r.allAnswered() {
 					break
 				}
 			}
