@@ -26,9 +26,8 @@ import (
 
 // Bounds of relays and followers.
 const (
-	feedBytes    = 16 << 20  // that may wait of one client for one collector
-	allFeedBytes = 256 << 20 // of all
-	relayStall   = 30 * time.Second
+	feedBytes    = 16 << 20        // that may wait of one client for one collector
+	allFeedBytes = 256 << 20       // of all
 	relayDrain   = 5 * time.Second // how long a station that stops goes on sending what it has
 	maxRelays    = 64
 )
@@ -38,6 +37,7 @@ type relayTiming struct {
 	dial  time.Duration // 10 s
 	first time.Duration // pause before the second attempt, 1 s
 	last  time.Duration // longest pause, 60 s
+	stall time.Duration // that a collector may take to read what it is sent, 30 s
 	queue int64         // feedBytes
 }
 
@@ -125,6 +125,7 @@ func newRelays(s *Station, t relayTiming) *relays {
 	t.dial = cmp.Or(t.dial, 10*time.Second)
 	t.first = cmp.Or(t.first, time.Second)
 	t.last = cmp.Or(t.last, time.Minute)
+	t.stall = cmp.Or(t.stall, 30*time.Second)
 	t.queue = cmp.Or(t.queue, feedBytes)
 	r := &relays{s: s, timing: t, closed: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -613,7 +614,7 @@ func (w *relayed) send(ctx context.Context, conn net.Conn, f *client.Feed) error
 		}); err != nil {
 			return err
 		}
-		conn.SetWriteDeadline(time.Now().Add(relayStall))
+		conn.SetWriteDeadline(time.Now().Add(w.relays.timing.stall))
 		if ctx.Err() != nil { // looked at after the deadline was set, which the context's end would have moved
 			return context.Cause(ctx)
 		}
@@ -628,6 +629,7 @@ func (w *relayed) send(ctx context.Context, conn net.Conn, f *client.Feed) error
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.As(err, &timeout) && timeout.Timeout():
+			w.overruns.Add(1)
 			return errOverrun
 		}
 		return readableError(err)

@@ -305,13 +305,14 @@ func TestRelayRestarts(t *testing.T) {
 	}
 }
 
-// A collector that does not read costs a bounded amount of memory, and its relay begins again when it reads.
+// A collector that does not read costs a bounded amount of memory, and its relay begins again when it reads. Whether the
+// queue is full first or the time of a write is over, it is an overrun.
 func TestRelaySlowCollector(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := startStation(t, func(o *Options) { quick(o); o.relays.queue = 256 << 10 })
+	s := startStation(t, func(o *Options) { quick(o); o.relays.queue, o.relays.stall = 256<<10, 200*time.Millisecond })
 	to := netip.MustParseAddrPort(l.Addr().String())
 	if err := s.Relay(to, ""); err != nil {
 		t.Fatal(err)
@@ -320,7 +321,7 @@ func TestRelaySlowCollector(t *testing.T) {
 	r := connect(t, s, "127.0.0.2", "edge1")
 	r.send(new(bmptest.Session).PeerUp(p))
 	text := bytes.Repeat([]byte("x"), 60_000)
-	for i := 0; s.Relays()[0].Overruns == 0 && i < 1000; i++ { // until socket buffers and queue are full
+	until(t, "it has too much", func() bool { // socket buffers and queue are full
 		m := new(bmptest.Session)
 		for range 20 {
 			m.Add(&bmp.Initiation{TLVs: []bmp.TLV{{Type: bmp.InitSysName, Value: []byte("edge1")}, {Type: bmp.InitString, Value: text}}})
@@ -329,10 +330,8 @@ func TestRelaySlowCollector(t *testing.T) {
 		if q := s.Relays()[0].Queued; q > 256<<10 {
 			t.Fatalf("%d bytes wait", q)
 		}
-	}
-	if s.Relays()[0].Overruns == 0 {
-		t.Fatal("it never had too much")
-	}
+		return s.Relays()[0].Overruns > 0
+	})
 	l.Close()
 	r.send(new(bmptest.Session).Initiation("edge1", "").Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16")))
 	b, _ := collector(t, to.Port())
@@ -340,6 +339,28 @@ func TestRelaySlowCollector(t *testing.T) {
 	if len(lines(s, "reads too slowly")) == 0 {
 		t.Error("nothing was said")
 	}
+}
+
+// A collector that stops reading is an overrun when the time of a write is over, with room left in the queue.
+func TestRelayStalledCollector(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := startStation(t, func(o *Options) { quick(o); o.relays.stall = 50 * time.Millisecond })
+	if err := s.Relay(netip.MustParseAddrPort(l.Addr().String()), ""); err != nil {
+		t.Fatal(err)
+	}
+	r := connect(t, s, "127.0.0.2", "edge1")
+	text := bytes.Repeat([]byte("x"), 60_000)
+	until(t, "the time is over", func() bool {
+		i := s.Relays()[0]
+		if i.State == RelayUp && i.Queued == 0 {
+			r.send(new(bmptest.Session).Add(&bmp.Initiation{TLVs: []bmp.TLV{{Type: bmp.InitSysName, Value: []byte("edge1")}, {Type: bmp.InitString, Value: text}}}))
+		}
+		return i.Overruns > 0 && i.Failure == errOverrun.Error()
+	})
 }
 
 func TestRelayRefused(t *testing.T) {
