@@ -58,6 +58,10 @@ func (s *Station) openArchive(o Options) error {
 		}
 		ao.Owner = owner
 	}
+	if ao.Grace == 0 {
+		most := o.Timing.WithDefaults().StaleMost
+		ao.Grace = most + most/10 // the session looks for it now and then
+	}
 	ao.OnGap, ao.OnTrouble = s.sayGap, s.sayTrouble
 	ao.OnNote = func(text string) { s.say("Archive: %s", text) }
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

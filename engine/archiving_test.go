@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"bmp/engine/archive"
+	"bmp/engine/client"
+	"bmp/proto/bgp"
 	"bmp/proto/bmp"
 	"bmp/proto/bmptest"
 )
@@ -198,5 +201,52 @@ func TestArchiveDiskFull(t *testing.T) {
 	of, err := s.Archive().ClientStats(t.Context(), r.client.ID())
 	if err != nil || len(of.Gaps) == 0 {
 		t.Errorf("%+v, %v", of, err)
+	}
+}
+
+// Stale routes that go because of the time, or because their table is read anew, go in the past as well: no message says so.
+func TestThePastDropsWhatTimeDropped(t *testing.T) {
+	p, q := bmptest.NewPeer("10.0.0.1", 65001), bmptest.NewPeer("10.0.0.2", 65002)
+	again := func() *bmptest.Session {
+		return new(bmptest.Session).PeerUp(p).Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16"))
+	}
+	narrow := func() *bmptest.Session {
+		m := new(bmptest.Session).PeerUp(p).PeerUp(q)
+		for range 3 {
+			m.Monitor(p, bmp.AdjInPre, bmptest.Update{ASPath: []uint32{65001, 65002, 65003}, AS2: true, Announce: bmptest.Prefixes("10.1.0.0/16")}.Bytes())
+		}
+		return m
+	}
+	for name, c := range map[string]struct {
+		timing client.Timing
+		again  *bmptest.Session
+		left   int
+	}{
+		"not renewed for long":     {client.Timing{DumpGrace: 40 * time.Millisecond, Settle: time.Hour}, again(), 1},
+		"stale for long":           {client.Timing{DumpGrace: time.Hour, StaleMost: 40 * time.Millisecond, Settle: time.Hour}, again(), 1},
+		"peers not announced":      {client.Timing{DumpGrace: time.Hour, Settle: 40 * time.Millisecond}, again(), 3},
+		"AS numbers of two octets": {client.Timing{DumpGrace: time.Hour, Settle: time.Hour}, narrow(), 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startStation(t, func(o *Options) {
+				o.StateDir, o.Archive, o.Timing = t.TempDir(), &archive.Options{Grace: time.Hour}, c.timing
+			})
+			r := connect(t, s, "127.0.0.2", "edge1")
+			r.send(new(bmptest.Session).PeerUp(p).PeerUp(q).Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16")).
+				Monitor(q, bmp.AdjInPre, announce(65002, "10.1.0.0/16", "10.2.0.0/16")))
+			r.close()
+			r = connect(t, s, "127.0.0.2", "edge1")
+			r.send(c.again)
+			until(t, "what is stale has gone", func() bool { return len(r.routes()) == c.left })
+			var got []string
+			h, err := s.Archive().At(t.Context(), r.client.ID(), archive.Want{}, now())
+			for _, x := range h.Routes {
+				rd, prefix := bgp.KeyText(x.Family, x.Key)
+				got = append(got, strings.TrimSpace(x.Peer.Address.String()+" "+x.View.String()+" "+rd+prefix))
+			}
+			if want := slices.Sorted(maps.Keys(r.routes())); err != nil || !slices.Equal(got, want) {
+				t.Errorf("held were %v, %v, the tables have %v", got, err, want)
+			}
+		})
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"bmp/proto/bgp"
+	"bmp/proto/bmp"
 )
 
 // Sizes of the buffers of open blocks. A client that says little keeps the smallest; idle ones keep none.
@@ -100,6 +103,15 @@ func (p *Appender) End(s SessionRecord) {
 	p.mark(SessionEnd, s)
 	p.mu.Lock()
 	p.seal()
+	p.mu.Unlock()
+}
+
+// DropStale keeps that the routes of a table that the running session has not announced again were dropped at its offset,
+// for another reason than an End-of-RIB: none was announced again for long, or the table had to be read anew.
+func (p *Appender) DropStale(at time.Time, session uint32, offset int64, peer PeerKey, v bmp.View, f bgp.Family) {
+	b := appendTable(make([]byte, 0, 64), holder{peer: peer, view: v}, f)
+	p.mu.Lock()
+	p.append(&record{arrival: at.UnixNano(), offset: offset, session: session, kind: StaleDropped, raw: b})
 	p.mu.Unlock()
 }
 
@@ -233,6 +245,13 @@ func (p *Appender) lose(messages, bytes uint64, from, to int64) {
 	g.To = time.Unix(0, to)
 	p.a.lost.Add(messages)
 	p.a.lostBytes.Add(bytes)
+}
+
+// openGap is a gap that has not ended; of no messages: there is none.
+func (p *Appender) openGap() Gap {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gap
 }
 
 // seal ends the open block and hands it over. It is called with mu held.

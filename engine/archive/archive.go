@@ -157,9 +157,10 @@ func (a *Archive) Close(ctx context.Context) error {
 	select {
 	case <-finished:
 	case <-ctx.Done():
+		waiting := a.sealedCount.Load()
 		close(a.stop)
 		<-finished
-		err = fmt.Errorf("archive: %w with %d blocks not stored", ctx.Err(), a.sealedCount.Load())
+		err = fmt.Errorf("archive: %w with %d blocks not stored", ctx.Err(), waiting)
 	}
 	if err == nil {
 		err = a.catalog.flush(ctx)
@@ -368,7 +369,8 @@ func (a *Archive) writeBlock(p *Appender, s *sealed, payload []byte) []byte {
 	payload = append(payload[:0], pk.encode(s.buf, s.count, s.full)...)
 	a.encoders <- pk
 	if i.count == 0 && i.gap != nil {
-		i.first, i.last = i.gap.To.UnixNano(), i.gap.To.UnixNano()
+		i.first = max(i.gap.To.UnixNano(), i.run) // an earlier run's gap is known to this one
+		i.last = i.first
 	}
 	i.stored = len(payload)
 	m := &nats.Msg{Subject: a.store.subject("msg", p.id), Header: i.header(), Data: payload}

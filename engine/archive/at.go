@@ -114,8 +114,9 @@ var ErrTooMany = errors.New("archive: too many routes")
 // time and all blocks since are.
 //
 // A peer's tables are emptied by its Peer Down, and by a Peer Up of another session of it; routes of an earlier BMP session
-// are stale until announced again, and gone with their table's End-of-RIB, Options.Grace after the next session began, or the
-// end of a session that announced others to their table; and all are gone when the client was down for as long as was set then. A table that turns out to be coded otherwise begins anew with what
+// are stale until announced again, and gone with their table's End-of-RIB, when the session dropped them (Appender.DropStale),
+// Options.Grace after the next session began, or with the end of a session that announced others to their table; and all are gone
+// when the client was down for as long as was set then. A table that turns out to be coded otherwise begins anew with what
 // the session said of it since the peer came up. A station that was started anew holds nothing.
 func (a *Archive) At(ctx context.Context, client uint32, want Want, at time.Time) (h Held, err error) {
 	r, w, err := a.replay(ctx, client, want, at, nil)

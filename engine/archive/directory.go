@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"bmp/proto/bgp"
 	"bmp/proto/bmp"
 )
 
@@ -110,18 +111,48 @@ func (d *directory) append(b []byte) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(d.holders)))
 	for _, h := range d.holders {
-		b = append(b, byte(h.peer.Type), byte(h.view))
-		b = binary.BigEndian.AppendUint64(b, h.peer.Distinguisher)
-		b = append(b, h.peer.BGPID[:]...)
-		a := h.peer.Address.AsSlice()
-		b = append(append(b, byte(len(a))), a...)
-		b = binary.AppendUvarint(b, uint64(h.path))
+		b = appendHolder(b, h)
 	}
 	b = binary.AppendUvarint(b, uint64(len(d.parts)))
 	for _, p := range d.parts {
 		b = binary.AppendUvarint(binary.AppendUvarint(b, p.first), p.seq)
 	}
 	return b
+}
+
+// appendHolder writes type 1 | view 1 | distinguisher 8 | BGP ID 4 | length of the address 1 | address | path ID, varint.
+func appendHolder(b []byte, h holder) []byte {
+	b = append(b, byte(h.peer.Type), byte(h.view))
+	b = binary.BigEndian.AppendUint64(b, h.peer.Distinguisher)
+	b = append(b, h.peer.BGPID[:]...)
+	a := h.peer.Address.AsSlice()
+	b = append(append(b, byte(len(a))), a...)
+	return binary.AppendUvarint(b, uint64(h.path))
+}
+
+func (s *source) holder() (h holder) {
+	if b := s.take(15); len(b) == 15 {
+		h.peer.Type, h.view = bmp.PeerType(b[0]), bmp.View(b[1])
+		h.peer.Distinguisher, h.peer.BGPID = binary.BigEndian.Uint64(b[2:]), [4]byte(b[10:])
+		h.peer.Address, _ = netip.AddrFromSlice(s.take(uint64(b[14])))
+	}
+	h.path = uint32(s.uvarint())
+	return h
+}
+
+// appendTable writes a holder and AFI 2 | SAFI 1, which name a table.
+func appendTable(b []byte, h holder, f bgp.Family) []byte {
+	return append(binary.BigEndian.AppendUint16(appendHolder(b, h), f.AFI), f.SAFI)
+}
+
+func parseTable(raw []byte) (h holder, f bgp.Family, ok bool) {
+	s := source{b: raw}
+	h = s.holder()
+	b := s.take(3)
+	if s.bad || len(b) < 3 {
+		return h, f, false
+	}
+	return h, bgp.Family{AFI: binary.BigEndian.Uint16(b), SAFI: b[2]}, true
 }
 
 // read fills in what a stored directory says.
@@ -140,14 +171,7 @@ func (d *directory) read(payload []byte) error {
 		d.blocks = append(d.blocks, last)
 	}
 	for n := s.uvarint(); n > 0 && !s.bad; n-- {
-		var h holder
-		if b := s.take(15); len(b) == 15 {
-			h.peer.Type, h.view = bmp.PeerType(b[0]), bmp.View(b[1])
-			h.peer.Distinguisher, h.peer.BGPID = binary.BigEndian.Uint64(b[2:]), [4]byte(b[10:])
-			h.peer.Address, _ = netip.AddrFromSlice(s.take(uint64(b[14])))
-		}
-		h.path = uint32(s.uvarint())
-		d.holders = append(d.holders, h)
+		d.holders = append(d.holders, s.holder())
 	}
 	for n := s.uvarint(); n > 0 && !s.bad; n-- {
 		d.parts = append(d.parts, keysPart{s.uvarint(), s.uvarint()})

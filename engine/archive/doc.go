@@ -37,6 +37,8 @@
 // there, and queries by time find both passes of an hour that was passed twice; At means the last, and takes all that
 // arrived before.
 //
+// What the tables drop for the time that has passed, and not for a message, is a record of its own (Appender.DropStale).
+//
 // What the station holds ends with it: its starts are kept in the metadata of the stream of messages, also of runs in
 // which a client did not come.
 //
@@ -49,7 +51,8 @@
 // # What cannot be kept
 //
 // The queue is bounded. What does not fit is a Gap: counted with its times, told by Options.OnGap, and written into the
-// header of the client's next block, so that it is known after a restart, too. A block that cannot be read, or that the
+// header of the client's next block, so that it is known after a restart, too. What waits in memory alone because nothing can
+// be written is named in a file that has its room already (unkept.go), and a Gap of the next run if this one ends. A block that cannot be read, or that the
 // store has lost (damage.go), is counted and named, and the rest is read.
 //
 // # What the package never does

@@ -784,8 +784,10 @@ func (c *catalog) blocks(ctx context.Context, client uint32, f func(*info) bool)
 // between is the first and the last block of a client with something of a time; first is 0 if there is none. What was
 // appended but is not stored is not among them.
 func (c *catalog) between(ctx context.Context, client uint32, from, to int64) (first, last uint64, err error) {
-	err = c.back(ctx, client, func(s, _ *segment) bool { return s.to < from || s.from > to }, func(i *info) bool {
-		if i.last >= from && i.first <= to {
+	// The block after the time says what was lost in it.
+	skip := func(s, before *segment) bool { return s.to < from || s.from > to && before != nil && before.from > to }
+	err = c.back(ctx, client, skip, func(i *info) bool {
+		if i.last >= from && i.first <= to || i.gap != nil && i.gap.From.UnixNano() <= to && i.gap.To.UnixNano() >= from {
 			first = i.seq
 			last = max(last, i.seq)
 		}

@@ -59,6 +59,7 @@ const (
 	MessageRecord Kind = iota
 	SessionStart       // Data of the record is a SessionRecord in JSON
 	SessionEnd         // likewise
+	StaleDropped       // Appender.DropStale; no Message is of this kind
 )
 
 // Message is one record as it is read. Raw aliases a buffer that is used again for the next block: it is valid during

@@ -31,8 +31,8 @@ type Options struct {
 
 	QueueBytes int64 // what may wait to be stored; 0 is DefaultQueue
 	Encoders   int   // how many blocks may be packed at once; 0 is one per four processors, at least 1
-	// Grace is how long after a session's start routes of the session before are still held unless their table's
-	// End-of-RIB came; 0 is 10 minutes, as in the live tables.
+	// Grace is how long after a session's start routes of the session before may still be held at most (Appender.DropStale says
+	// when they went earlier); 0 is an hour. Questions need not look at what came before such a session.
 	Grace time.Duration
 
 	// OnGap, if not nil, is told of a gap when it begins (Open) and when it has ended, of a short one when it has ended alone; OnTrouble, when storing begins to
@@ -65,7 +65,7 @@ func (o Options) withDefaults() (Options, error) {
 	set(&o.EventAge, 30*24*time.Hour)
 	set(&o.MaxBytes, 20<<30)
 	set(&o.QueueBytes, DefaultQueue)
-	set(&o.Grace, 10*time.Minute)
+	set(&o.Grace, time.Hour)
 	set(&o.hour, time.Hour)
 	set(&o.list, 64)
 	set(&o.server.publishTimeout, 5*time.Second)

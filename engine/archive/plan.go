@@ -89,6 +89,9 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	err = a.catalog.backFor(ctx, client, said, skip, func(i *info, listed bool) bool {
 		if p.cut == 0 && i.first > t {
 			nextRun = i.run
+			if g := i.gap; g != nil && g.From.UnixNano() <= t {
+				p.gaps = append(p.gaps, *g) // it had begun
+			}
 			return true
 		}
 		if p.cut == 0 {
@@ -215,6 +218,9 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 	}
 	if err != nil {
 		return nil, Walked{}, err
+	}
+	if g := a.Client(client).openGap(); g.Messages > 0 && !g.From.After(at) {
+		p.gaps = append(p.gaps, g)
 	}
 	// One session of which everything is read leaves nothing to find out before it is told.
 	final := !p.recoded && !p.pruned && p.sessions <= 1

@@ -77,6 +77,11 @@ func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*
 		return w, err
 	}
 	defer r.close()
+	defer func() {
+		if g := a.Client(client).openGap(); q.gap(&g) {
+			w.Gaps = append(w.Gaps, g)
+		}
+	}()
 	start := walkFrom{seq: 1}
 	end := uint64(1<<64 - 2) // the last block
 	if !q.From.IsZero() {
@@ -127,7 +132,7 @@ func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*
 			}
 		}
 		lastRun, lastNumber, last = i.run, i.number, i.seq
-		if g := i.gap; g != nil && len(w.Gaps) < 1000 && (q.To.IsZero() || !g.From.After(q.To)) && !g.To.Before(q.From) {
+		if g := i.gap; g != nil && len(w.Gaps) < 1000 && q.gap(g) {
 			w.Gaps = append(w.Gaps, *g)
 		}
 		if i.seq > end {
@@ -143,6 +148,11 @@ func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*
 		err = nil
 	}
 	return w, err
+}
+
+// gap says that something was lost in the time asked for.
+func (q *Query) gap(g *Gap) bool {
+	return g.Messages > 0 && (q.To.IsZero() || !g.From.After(q.To)) && !g.To.Before(q.From)
 }
 
 // unreadable names a block of the messages that cannot be read.
@@ -202,7 +212,7 @@ func (m *matcher) record(r *record) bool {
 		return false
 	}
 	if r.kind != MessageRecord {
-		return m.q.Markers
+		return m.q.Markers && r.kind != StaleDropped
 	}
 	t := messageType(r.raw)
 	if m.q.OfType && t != m.q.Type && (m.q.Type.Known() || t.Known()) {
@@ -348,7 +358,7 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 			return nil
 		}
 		var s SessionRecord
-		if json.Unmarshal(r.raw, &s) != nil {
+		if r.kind == StaleDropped || json.Unmarshal(r.raw, &s) != nil {
 			return nil
 		}
 		if s.Over {

@@ -266,6 +266,9 @@ func (r *replayer) apply(rec *record, i *info) error {
 		}
 		r.goDown()
 		return nil
+	case StaleDropped:
+		r.dropStale(rec)
+		return nil
 	}
 	head := perPeer(rec.raw)
 	if head == nil || r.skips(rec.raw) {
@@ -478,6 +481,19 @@ func (r *replayer) expireGraces(t int64) {
 
 // seededAt says that what came at a time is in the checkpoint the peer comes from.
 func (p *replayPeer) seededAt(t int64) bool { return t <= p.until }
+
+// dropStale does what Appender.DropStale says.
+func (r *replayer) dropStale(rec *record) {
+	h, f, ok := parseTable(rec.raw)
+	if !ok {
+		return
+	}
+	p, k := r.peers[h.peer], tableKey{h.view, f}
+	if p == nil || p.seededAt(rec.arrival) || p.tables[k] == nil {
+		return
+	}
+	r.drop(h.peer, k, p.tables[k], r.now, NotRenewed, func(rr replayRoute) bool { return rr.gen != r.gen })
+}
 
 // addGrace notes when routes from before a session that began then are over their time.
 func (r *replayer) addGrace(began int64) {

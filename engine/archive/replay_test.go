@@ -43,6 +43,14 @@ type naiveRecord struct {
 	kind Kind
 	run  int
 	raw  []byte
+	of   naiveStale // of StaleDropped
+}
+
+// naiveStale is a table.
+type naiveStale struct {
+	peer   PeerKey
+	view   bmp.View
+	family bgp.Family
 }
 
 // put has the archive keep a record.
@@ -52,6 +60,8 @@ func (r *naiveRecord) put(p *Appender, ctx bgp.Context) {
 		p.Begin(SessionRecord{Time: r.at})
 	case SessionEnd:
 		p.End(SessionRecord{Time: r.at})
+	case StaleDropped:
+		p.DropStale(r.at, 0, 0, r.of.peer, r.of.view, r.of.family)
 	default:
 		p.Append(&Entry{Time: r.at, Raw: r.raw, Context: ctx})
 	}
@@ -151,6 +161,13 @@ func (n *naive) replay(until time.Time, observe func(i int, ctx bgp.Context)) (h
 					if t.told == gen {
 						t.drop(gen)
 					}
+				}
+			}
+			continue
+		case StaleDropped:
+			if p := peers[rec.of.peer]; p != nil {
+				if t := p.tables[tableName(rec.of.view, rec.of.family)]; t != nil {
+					t.drop(gen)
 				}
 			}
 			continue
@@ -552,7 +569,7 @@ func TestAtChurn(t *testing.T) {
 			at := time.Now().Add(-24 * time.Hour).Truncate(time.Millisecond)
 			run := 0
 			add := func(kind Kind, raw []byte) {
-				n.records = append(n.records, naiveRecord{at, kind, run, bytes.Clone(raw)})
+				n.records = append(n.records, naiveRecord{at: at, kind: kind, run: run, raw: bytes.Clone(raw)})
 				at = at.Add(time.Duration(1+rng.IntN(20)) * time.Millisecond)
 			}
 			var peers []bmptest.Peer
@@ -628,7 +645,15 @@ func TestAtChurn(t *testing.T) {
 						v = bmp.LocRIB
 					}
 					add(MessageRecord, new(bmptest.Session).EndOfRIB(peers[i], v, bmptest.IPv4Unicast).Bytes())
-				case x < 22:
+				case x < 24:
+					i := rng.IntN(len(peers))
+					of := naiveStale{PeerKeyOf(&peers[i].Header), bmp.AdjInPre, bgp.IPv4Unicast}
+					if i == 5 {
+						of.view = bmp.LocRIB
+					}
+					add(StaleDropped, nil)
+					n.records[len(n.records)-1].of = of
+				case x < 26:
 					p := peers[2]
 					p.RemotePort = uint16(rng.IntN(3))
 					add(MessageRecord, new(bmptest.Session).PeerUp(p).Bytes())

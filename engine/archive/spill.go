@@ -28,6 +28,7 @@ type spill struct {
 	now   int                    // the one that is filled
 	buf   []byte
 	runs  bool // run was started
+	rest  unkept
 
 	mu   sync.Mutex // guards live of the files
 	stop chan struct{}
@@ -77,6 +78,18 @@ func (s *spill) open() error {
 	}
 	for _, p := range a.appenders {
 		p.takeSpilled()
+	}
+	gaps, err := s.rest.open(a.o.Dir)
+	if err != nil {
+		s.close()
+		return err
+	}
+	for _, g := range gaps {
+		p := a.Client(g.Client)
+		p.mu.Lock()
+		p.lose(g.Messages, g.Bytes, g.From.UnixNano(), g.To.UnixNano())
+		p.sealGap()
+		p.mu.Unlock()
 	}
 	s.runs = true
 	go s.run()
@@ -145,6 +158,10 @@ func (s *spill) run() {
 			s.tidy()
 			if s.a.sealedCount.Load() > 0 {
 				s.keep(now)
+			}
+			if now.Sub(s.rest.at) >= unkeptEvery {
+				s.rest.at = now
+				s.rest.remember(s.a.inMemoryAlone(now)) // an error is that of the disk, which is told
 			}
 		}
 	}
@@ -242,12 +259,14 @@ func (s *spill) stored(place int) {
 	s.mu.Unlock()
 }
 
-// close ends the files. Those of which everything is stored are removed.
+// close ends the files. Those of which everything is stored are removed. What is given up is remembered.
 func (s *spill) close() {
 	if s.runs {
 		close(s.stop)
 		<-s.done
+		s.rest.remember(s.a.inMemoryAlone(time.Now()))
 	}
+	s.rest.close()
 	for _, x := range s.files {
 		if x == nil {
 			continue

@@ -186,6 +186,44 @@ func TestTheEndOfGraceIsTold(t *testing.T) {
 	}
 }
 
+// TestWhatTheSessionDropped: stale routes go when the session dropped them, and what it announced again stays.
+func TestWhatTheSessionDropped(t *testing.T) {
+	s := newStory(t)
+	s.begin()
+	s.up(s.peer)
+	s.announce("10.1.1.0/24", "10.2.2.0/24")
+	s.end()
+	s.begin()
+	s.up(s.peer)
+	s.announce("10.1.1.0/24")
+	before := s.at.Add(-time.Millisecond)
+	of := naiveStale{PeerKeyOf(&s.peer.Header), bmp.AdjInPre, bgp.IPv4Unicast}
+	other := of
+	other.view = bmp.AdjInPost
+	for _, table := range []naiveStale{other, of} {
+		s.add(StaleDropped, nil)
+		s.records[len(s.records)-1].of = table
+	}
+	s.holds("before", before, "10.1.1.0/24", "10.2.2.0/24")
+	s.holds("another table's went", s.at.Add(-1500*time.Millisecond), "10.1.1.0/24", "10.2.2.0/24")
+	s.holds("after", s.at, "10.1.1.0/24")
+	// It is no message, and no session.
+	n := 0
+	_, err := s.a.Messages(bg, 1, Query{Markers: true}, func(m *Message) error {
+		n++
+		if m.Kind == StaleDropped {
+			t.Error("it is read as a message")
+		}
+		return nil
+	})
+	if want := len(s.records) - 2; err != nil || n != want {
+		t.Errorf("%d records, want %d, %v", n, want, err)
+	}
+	if list, err := s.a.Sessions(bg, 1); err != nil || len(list) != 2 || !list[1].End.IsZero() {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
 // TestACheckpointThatIsTooOld: a search that finds a session to begin with has no use for a checkpoint from before it, as it
 // does not know what came between.
 func TestACheckpointThatIsTooOld(t *testing.T) {

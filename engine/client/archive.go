@@ -55,6 +55,13 @@ func (s *Session) endArchive(at time.Time, reason string) {
 	s.archive.End(r)
 }
 
+// archiveStale keeps that the stale routes of a table go, which no message says.
+func (s *Session) archiveStale(p *peer, t *table) {
+	if s.archive != nil && t.rib.StaleLen() > 0 {
+		s.archive.DropStale(s.time, s.number, s.mark.offset, p.key.archived(), t.view, t.family)
+	}
+}
+
 // keep gives the message that was applied to the archive, and is false if that has no room for it.
 func (s *Session) keep() bool {
 	e := &s.kept

@@ -40,11 +40,13 @@ type Timing struct {
 	Silent    time.Duration // nothing for so long is an event; 10 min
 	Settle    time.Duration // a peer not announced again so long after its client came back is dropped; 10 min
 	DumpGrace time.Duration // stale routes go so long after the last of them was renewed; 10 min
+	StaleMost time.Duration // and so long after the session began at the latest; six times DumpGrace
 	EndOfRIB  time.Duration // an End-of-RIB missing so long after Peer Up is a finding; 10 min
 	Bulk      time.Duration // peer changes are summed up until none came for so long; 250 ms
 }
 
-func (t Timing) withDefaults() Timing {
+// WithDefaults is t without fields that are zero.
+func (t Timing) WithDefaults() Timing {
 	set := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
 			*d = v
@@ -53,6 +55,7 @@ func (t Timing) withDefaults() Timing {
 	set(&t.Silent, 10*time.Minute)
 	set(&t.Settle, 10*time.Minute)
 	set(&t.DumpGrace, 10*time.Minute)
+	set(&t.StaleMost, 6*t.DumpGrace)
 	set(&t.EndOfRIB, 10*time.Minute)
 	set(&t.Bulk, 250*time.Millisecond)
 	return t
@@ -135,7 +138,7 @@ const sessionLog = 64
 // New makes a client without a session. now is when it got its ID.
 func New(env *Env, id uint32, ident Identity, now time.Time) *Client {
 	c := &Client{
-		id: id, env: env, timing: env.Timing.withDefaults(), first: now, identity: ident, since: now.UnixNano(), stirred: now,
+		id: id, env: env, timing: env.Timing.WithDefaults(), first: now, identity: ident, since: now.UnixNano(), stirred: now,
 		countersSince: now.UnixNano(),
 		byID:          make(map[uint32]*peer), labels: make(map[uint32]*Label),
 	}

@@ -57,6 +57,7 @@ type Session struct {
 	now        int64 // of the batch
 	clock      int64 // now since start, by the monotonic clock: what timers go by
 	heard      int64 // clock of the newest message
+	began      int64 // clock of the beginning, when the client was known
 	time       time.Time
 	dirty      bool // something is staged in writer
 	follow     bool // somebody follows messages or routes of the client

@@ -25,10 +25,11 @@ type due struct {
 
 func (s *Session) startTimers() {
 	c := s.client
+	s.began = s.clock
 	s.due = due{silence: s.clock + int64(c.timing.Silent), settle: never, stale: never, eor: never, bulk: never, bad: never}
 	if len(c.byID) > 0 {
 		s.due.settle = s.clock + int64(c.timing.Settle)
-		s.due.stale = s.clock + int64(c.timing.DumpGrace)/20
+		s.due.stale = s.clock + c.timing.staleLook()
 		c.eachTable(func(_ *peer, t *table) { t.staleLen, t.staleSince = t.rib.StaleLen(), s.clock })
 	}
 	s.setDue()
@@ -102,6 +103,14 @@ func (s *Session) dropUnconfirmed() {
 		if p.session == s.number {
 			continue
 		}
+		for _, v := range p.views {
+			if v == nil {
+				continue
+			}
+			for _, t := range v.tables {
+				s.archiveStale(p, t)
+			}
+		}
 		routes += c.dropPeer(p)
 		peers++
 	}
@@ -114,11 +123,13 @@ func (s *Session) dropUnconfirmed() {
 	}
 }
 
-// checkStale drops the stale routes of tables of which none was renewed for the grace time.
+// checkStale drops the stale routes of tables of which none was renewed for the grace time, and all that are stale for longer
+// than the archive looks for their end.
 func (s *Session) checkStale() {
 	c := s.client
 	left := false
-	c.eachTable(func(_ *peer, t *table) {
+	over := s.clock-s.began >= int64(c.timing.StaleMost)
+	c.eachTable(func(p *peer, t *table) {
 		n := t.rib.StaleLen()
 		if n == 0 {
 			t.staleLen = 0
@@ -126,7 +137,9 @@ func (s *Session) checkStale() {
 		}
 		if n != t.staleLen {
 			t.staleLen, t.staleSince = n, s.clock
-		} else if s.clock-t.staleSince >= int64(c.timing.DumpGrace) {
+		}
+		if over || s.clock-t.staleSince >= int64(c.timing.DumpGrace) {
+			s.archiveStale(p, t)
 			t.rib.SweepStale(s.time)
 			t.staleLen = 0
 			return
@@ -135,9 +148,12 @@ func (s *Session) checkStale() {
 	})
 	s.due.stale = never
 	if left {
-		s.due.stale = s.clock + int64(c.timing.DumpGrace)/20
+		s.due.stale = s.clock + c.timing.staleLook()
 	}
 }
+
+// staleLook is how often a session looks for stale routes that are over their time.
+func (t Timing) staleLook() int64 { return int64(min(t.DumpGrace, t.StaleMost)) / 20 }
 
 // checkEndOfRIB reports peers that are up for long and have a table without End-of-RIB.
 func (s *Session) checkEndOfRIB() {

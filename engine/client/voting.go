@@ -164,7 +164,7 @@ func (s *Session) chooseWidth(p *peer, v *view, t *table, u *bgp.Update, ctx *bg
 				t.width = 0
 			}
 			t.switched = t.width != 0 || t.addPath != t.said
-			s.clearTable(t)
+			s.clearTable(p, t)
 			s.rebuild(p, v, t)
 			v.width = t.width
 		}
@@ -178,8 +178,9 @@ func emptyPath(u *bgp.Update) bool {
 	return !ok || len(path) == 0
 }
 
-func (s *Session) clearTable(t *table) {
+func (s *Session) clearTable(p *peer, t *table) {
 	s.flush()
+	s.archiveStale(p, t)
 	t.rib.Clear(s.time)
 }
 
@@ -335,7 +336,7 @@ func (s *Session) recodeView(p *peer, v *view) {
 		}
 		t.switched = !t.forced && t.addPath != t.said || !t.forcedWidth && t.width != 0
 		if redo {
-			s.clearTable(t)
+			s.clearTable(p, t)
 			s.rebuild(p, v, t)
 		}
 	}
