@@ -125,7 +125,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 			}
 		}
 		p.begin = i.first
-		if g := i.gap; g != nil && len(p.gaps) < maxPlanGaps {
+		if g := i.gap; g != nil && len(p.gaps) < maxPlanGaps && (i.first > base || g.To.UnixNano() >= i.run) { // not an earlier run's
 			p.gaps = append(p.gaps, *g)
 		}
 		if i.flags&flagSession != 0 {
