@@ -23,6 +23,8 @@
 //	                 {1,2} ~ *     ->  literal; & << <( >  refused with their place
 //	argv             expanded      ->  quoted into one line again, and sent
 //
+// What the interpreter finds wrong while it runs has its place, too (complaint.go).
+//
 // A line is plain when it has none of $ ; && || ` < > &, is no assignment, and
 // begins with no keyword, builtin or function name of the script. Both paths
 // give the station the same words.

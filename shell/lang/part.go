@@ -77,7 +77,7 @@ func (r *Runner) declare(s *Script) {
 // Parse is the function Parse, for a source that may call the functions which
 // were declared in sources that ran before.
 func (r *Runner) Parse(name string, source []byte) (*Script, error) {
-	return parse(name, string(source), r.known())
+	return parseWhole(name, string(source), r.known())
 }
 
 // IsPlain is the function IsPlain, for a line that may call a function.

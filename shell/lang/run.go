@@ -69,9 +69,12 @@ type Runner struct {
 
 	mu        sync.Mutex
 	functions map[string]bool
-	parts     []*part // of what runs, and those before it that declared functions
-	kept      int     // how many are of scripts that ran before
-	last      *kept   // output of the command that ended last, for expect
+	parts     []*part    // of what runs, and those before it that declared functions
+	kept      int        // how many are of scripts that ran before
+	last      *kept      // output of the command that ended last, for expect
+	at        syntax.Pos // of the command announced last
+	running   string     // its name where it is a builtin
+	ending    *Error     // a complaint that ends the script
 }
 
 // New makes a Runner.
@@ -98,7 +101,7 @@ func New(o Options) (*Runner, error) {
 	sh, err := interp.New(
 		interp.Env(expand.ListEnviron(append([]string{"HOME=/", "PATH=", depthVariable + "=0"}, o.Environment...)...)),
 		interp.Dir("/"),
-		interp.StdIO(o.Stdin, o.Stdout, o.Stderr),
+		interp.StdIO(o.Stdin, o.Stdout, complaints{r}),
 		interp.CallHandler(r.call),
 		interp.OpenHandler(refuseFiles),
 		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return r.exec }),
@@ -130,9 +133,13 @@ func (r *Runner) Run(ctx context.Context, s *Script, args ...string) (int, error
 	}
 	status := 0
 	for _, st := range file.Stmts {
+		r.atStatement(st)
 		err := r.sh.Run(ctx, st)
 		var exit interp.ExitStatus
+		fault := r.ended()
 		switch {
+		case fault != nil && ctx.Err() == nil:
+			return fault.Status, fault
 		case err == nil:
 			status = 0
 		case errors.As(err, &exit):
@@ -140,7 +147,6 @@ func (r *Runner) Run(ctx context.Context, s *Script, args ...string) (int, error
 		case ctx.Err() != nil:
 			return 130, ctx.Err()
 		default:
-			var fault *Error
 			if !errors.As(err, &fault) {
 				fault = &Error{File: s.name, Text: err.Error(), Status: 1}
 			}
@@ -177,6 +183,9 @@ func (r *Runner) Exited() bool { return r.sh.Exited() }
 func (r *Runner) call(ctx context.Context, args []string) ([]string, error) {
 	hc := interp.HandlerCtx(ctx)
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := r.announce(hc.Pos, args[0]); err != nil {
 		return nil, err
 	}
 	if r.steps.Add(1) > int64(r.o.MaxSteps) {
@@ -334,7 +343,7 @@ func (r *Runner) verdict(ctx context.Context, hc interp.HandlerContext, res Resu
 	case r.o.Report != nil:
 		r.o.Report(fault)
 	default:
-		fmt.Fprintln(hc.Stderr, fault)
+		fmt.Fprintln(r.stderr(hc.Stderr), fault)
 	}
 	return interp.ExitStatus(res.Status)
 }

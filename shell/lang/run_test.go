@@ -115,6 +115,19 @@ func TestErrorsHaveTheirPlace(t *testing.T) {
 		{"a loop without end", "while :; do :; done\n", "", "test.bmpsh:1:13: % More than 10000 commands: the script is stopped", 1},
 		{"memory without end", "x=aaaaaaaaaaaaaaaa\nwhile :; do x=$x$x; done\n", "", "test.bmpsh:2:7: % Variables hold more than 1048576 bytes: the script is stopped", 1},
 		{"the exit status", "exit 7\n", "", "", 7},
+		{"arithmetic ends the script", "show a\necho $((1/0))\nshow b\n", "", "test.bmpsh:2:6: % Division by zero", 1},
+		{"in an assignment, in a loop", "for i in 1 2; do\n  n=0\n  x=$((10/n))\n  show a\ndone\n", "", "test.bmpsh:3:5: % Division by zero", 1},
+		{"of two alike, the one behind what ran", "x=$((4/2))\n:\ny=$((4 % 0))\n", "", "test.bmpsh:3:3: % Division by zero", 1},
+		{"in a function", "f() {\n  if [ $(( $1 / 0 )) = 1 ]; then :; fi\n}\nf 4\n", "", "test.bmpsh:2:8: % Division by zero", 1},
+		{"in a substitution", "x=$(echo $((1/0)))\n", "", "test.bmpsh:1:10: % Division by zero", 1},
+		{"in a pipe", "show a; echo $((1/0)) | include 1\n", "", "test.bmpsh:1:14: % Division by zero", 1},
+		{"in what is evaluated", "eval 'echo $((1/0))'\n", "", "test.bmpsh:1:1: % Division by zero", 1},
+		{"a variable that is not set", "set -u\necho $zzz\n", "", "test.bmpsh:2:6: % Variable 'zzz' is not set", 1},
+		{"or must be", "show a\necho ${b:?is needed}\n", "", "test.bmpsh:2:6: % b: is needed", 1},
+		{"one that is read-only", "readonly a=1\na=2\nshow a\n", "test.bmpsh:2:1: % Variable 'a' is read-only\n", "", 0},
+		{"a builtin", "test 1 -foo 2\nshow a\n", "test.bmpsh:1:1: % Invalid test: not a valid test operator: `-foo`\n", "", 0},
+		{"a condition", "if [ a = ]; then :; fi\nfalse\n", "test.bmpsh:1:4: % Invalid [: = must be followed by a word\n", "", 1},
+		{"a declaration", "show a\n  local x=1\n", "", "test.bmpsh:2:3: % local: can only be used in a function", 1},
 		{"pipefail", "show client 9 | count\n", "test.bmpsh:1:13: % No client '9'\n", "", 1},
 	}
 	for _, tt := range tests {
@@ -140,7 +153,13 @@ func TestRefused(t *testing.T) {
 		"show a\nif true; then\n": "s:2:10: % `then` must be followed by a statement list",
 		"show <(show b)\n":        "s:1:6: % Process substitution is not possible here",
 		"show a\x00\n":            "s:1:7: % Invalid byte in script",
-		"show 'a\n":               "s:1:6: % reached EOF without closing quote `'`",
+		"for i in 1; do :; done\nif true; then break; fi\n": "s:2:15: % Invalid break: it is not in a loop",
+		"continue\n":                  "s:1:1: % Invalid continue: it is not in a loop",
+		"f() { :; }\nreturn 1\n":      "s:2:1: % Invalid return: it is not in a function (exit ends the script)",
+		"exit abc\n":                  "s:1:6: % Invalid exit status 'abc' (expected: a number)",
+		"exit 1 2\n":                  "s:1:8: % Invalid exit: one status at most",
+		"select x in 1; do :; done\n": "s:1:1: % select is not possible here",
+		"show 'a\n":                   "s:1:6: % reached EOF without closing quote `'`",
 	} {
 		_, err := Parse("s", []byte(source))
 		if err == nil || err.Error() != want {
@@ -149,6 +168,17 @@ func TestRefused(t *testing.T) {
 		var e *Error
 		if errors.As(err, &e) && e.Status != 2 {
 			t.Errorf("%q: status %d", source, e.Status)
+		}
+	}
+}
+
+func TestWhereTheyBelong(t *testing.T) {
+	for _, source := range []string{
+		"for i in 1 2; do while :; do if true; then break 2; fi; done; done\n", "until false; do continue; done\n",
+		"f() { return 1; }\n", "g() { break; }\n", "n=1; exit $n\n", "exit\n", "exit 3\n", "break() { :; }\nbreak\n",
+	} {
+		if _, err := Parse("s", []byte(source)); err != nil {
+			t.Errorf("%q: %v", source, err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package lang
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -44,7 +45,19 @@ type Script struct {
 
 // Parse reads a source whole; name stands in errors. The error is an *Error:
 // what the grammar does not know, or a construct that is refused (status 2).
-func Parse(name string, source []byte) (*Script, error) { return parse(name, string(source), nil) }
+func Parse(name string, source []byte) (*Script, error) { return parseWhole(name, string(source), nil) }
+
+// parseWhole is parse, for a text that nothing else is around.
+func parseWhole(name, text string, known map[string]bool) (*Script, error) {
+	s, err := parse(name, text, known)
+	if err == nil {
+		err = s.misplaced()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
 
 // MaxSource bounds a source, in bytes; maxLanguage what of it is more than plain
 // lines and comments. The parser is recursive: with this much of the deepest
@@ -170,12 +183,71 @@ func (s *Script) refuse(file *syntax.File) error {
 			for _, r := range n.Redirs {
 				found(r.OpPos, "Redirection is not possible here; output goes to a file by '| save FILE'")
 			}
+		case *syntax.ForClause:
+			if n.Select {
+				found(n.Pos(), "select is not possible here")
+			}
 		case *syntax.CoprocClause:
 			found(n.Pos(), "Coprocesses are not possible here")
 		case *syntax.ProcSubst:
 			found(n.Pos(), "Process substitution is not possible here")
 		}
 		return fault == nil
+	})
+	if fault != nil {
+		return fault
+	}
+	return nil
+}
+
+// misplaced finds break and continue outside a loop, return outside a function, and exit with what is no number: the
+// interpreter notices when it comes there, and goes on.
+func (s *Script) misplaced() error {
+	var fault *Error
+	var around []syntax.Node
+	within := func(is func(syntax.Node) bool) bool {
+		for _, n := range around {
+			if is(n) {
+				return true
+			}
+		}
+		return false
+	}
+	inFunction := func(n syntax.Node) bool { _, ok := n.(*syntax.FuncDecl); return ok }
+	inLoop := func(n syntax.Node) bool {
+		switch n.(type) {
+		case *syntax.ForClause, *syntax.WhileClause:
+			return true
+		}
+		return inFunction(n) // it may be called in one
+	}
+	syntax.Walk(s.file, func(n syntax.Node) bool {
+		if n == nil {
+			around = around[:len(around)-1]
+			return true
+		}
+		around = append(around, n)
+		c, ok := n.(*syntax.CallExpr)
+		if !ok || fault != nil || len(c.Args) == 0 {
+			return true
+		}
+		name := static(c.Args[0])
+		switch {
+		case s.functions[name]:
+		case (name == "break" || name == "continue") && !within(inLoop):
+			fault = s.errorAt(c.Pos(), "Invalid %s: it is not in a loop", name)
+		case name == "return" && !within(inFunction):
+			fault = s.errorAt(c.Pos(), "Invalid return: it is not in a function (exit ends the script)")
+		case name == "exit" && len(c.Args) > 2:
+			fault = s.errorAt(c.Args[2].Pos(), "Invalid exit: one status at most")
+		case name == "exit" && len(c.Args) == 2:
+			if text := static(c.Args[1]); text != "" {
+				if _, err := strconv.Atoi(text); err != nil {
+					fault = s.errorAt(c.Args[1].Pos(), "Invalid exit status '%s' (expected: a number)", text)
+				}
+			}
+		}
+		return true
 	})
 	if fault != nil {
 		return fault
