@@ -231,22 +231,78 @@ func TestThePastDropsWhatTimeDropped(t *testing.T) {
 			s := startStation(t, func(o *Options) {
 				o.StateDir, o.Archive, o.Timing = t.TempDir(), &archive.Options{Grace: time.Hour}, c.timing
 			})
+			said := new(bmptest.Session).Initiation("edge1", "")
 			r := connect(t, s, "127.0.0.2", "edge1")
 			r.send(new(bmptest.Session).PeerUp(p).PeerUp(q).Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16")).
 				Monitor(q, bmp.AdjInPre, announce(65002, "10.1.0.0/16", "10.2.0.0/16")))
 			r.close()
-			r = connect(t, s, "127.0.0.2", "edge1")
-			r.send(c.again)
+			r = connect(t, s, "127.0.0.2", "")
+			for _, m := range c.again.Messages() {
+				said.Raw(m)
+			}
+			r.send(said) // at once: what is not announced at first may be dropped before it is
 			until(t, "what is stale has gone", func() bool { return len(r.routes()) == c.left })
-			var got []string
-			h, err := s.Archive().At(t.Context(), r.client.ID(), archive.Want{}, now())
-			for _, x := range h.Routes {
-				rd, prefix := bgp.KeyText(x.Family, x.Key)
-				got = append(got, strings.TrimSpace(x.Peer.Address.String()+" "+x.View.String()+" "+rd+prefix))
-			}
-			if want := slices.Sorted(maps.Keys(r.routes())); err != nil || !slices.Equal(got, want) {
-				t.Errorf("held were %v, %v, the tables have %v", got, err, want)
-			}
+			r.sameInThePast()
 		})
+	}
+}
+
+// sameInThePast compares what the tables have with what the archive says of now.
+func (r *router) sameInThePast() {
+	r.t.Helper()
+	var got []string
+	h, err := r.station.Archive().At(r.t.Context(), r.client.ID(), archive.Want{}, now())
+	for _, x := range h.Routes {
+		rd, prefix := bgp.KeyText(x.Family, x.Key)
+		got = append(got, strings.TrimSpace(x.Peer.Address.String()+" "+x.View.String()+" "+rd+prefix))
+	}
+	if want := slices.Sorted(maps.Keys(r.routes())); err != nil || !slices.Equal(got, want) {
+		r.t.Errorf("held were %v, %v, the tables have %v", got, err, want)
+	}
+}
+
+// A router that comes and goes does not keep what is stale for longer than any may be.
+func TestStaleRoutesOfAFlappingRouter(t *testing.T) {
+	p := bmptest.NewPeer("10.0.0.1", 65001)
+	s := startStation(t, func(o *Options) {
+		o.StateDir, o.Archive = t.TempDir(), &archive.Options{Grace: time.Hour}
+		o.Timing = client.Timing{DumpGrace: time.Hour, StaleMost: 200 * time.Millisecond, Settle: time.Hour}
+	})
+	r := connect(t, s, "127.0.0.2", "edge1")
+	r.send(new(bmptest.Session).PeerUp(p).Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16")))
+	began := time.Now()
+	until(t, "it is gone", func() bool {
+		r.close() // none of the sessions is as long as that
+		r = connect(t, s, "127.0.0.2", "edge1")
+		return len(r.routes()) == 0
+	})
+	if d := time.Since(began); d < 200*time.Millisecond {
+		t.Errorf("it was gone after %v", d)
+	}
+	r.sameInThePast()
+}
+
+// What is dropped for want of memory is so in the past, too.
+func TestThePastDropsWhatMemoryCost(t *testing.T) {
+	for _, down := range []bool{false, true} {
+		p := bmptest.NewPeer("10.0.0.1", 65001)
+		s := startStation(t, archiveIn(t.TempDir()))
+		r := connect(t, s, "127.0.0.2", "edge1")
+		r.send(new(bmptest.Session).PeerUp(p).Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16")))
+		before := now()
+		if down {
+			r.close()
+		}
+		r.client.DropForMemory("no memory")
+		until(t, "the routes are gone", func() bool { return len(r.routes()) == 0 && !r.client.Up() })
+		r.sameInThePast()
+		var changes []string
+		_, err := s.Archive().History(t.Context(), r.client.ID(), archive.Want{}, before, now(), func(c *archive.Change) error {
+			changes = append(changes, c.Action.String()+" "+c.Cause.String())
+			return nil
+		})
+		if err != nil || !slices.Equal(changes, []string{"withdraw out of memory"}) {
+			t.Errorf("down %v: %q, %v", down, changes, err)
+		}
 	}
 }

@@ -305,14 +305,13 @@ func TestRelayRestarts(t *testing.T) {
 	}
 }
 
-// A collector that does not read costs a bounded amount of memory, and its relay begins again when it reads. Whether the
-// queue is full first or the time of a write is over, it is an overrun.
+// A collector that reads slowly costs a bounded amount of memory, and its relay begins again.
 func TestRelaySlowCollector(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := startStation(t, func(o *Options) { quick(o); o.relays.queue, o.relays.stall = 256<<10, 200*time.Millisecond })
+	s := startStation(t, func(o *Options) { quick(o); o.relays.queue, o.relays.stall = 256<<10, time.Hour })
 	to := netip.MustParseAddrPort(l.Addr().String())
 	if err := s.Relay(to, ""); err != nil {
 		t.Fatal(err)
@@ -320,6 +319,20 @@ func TestRelaySlowCollector(t *testing.T) {
 	p := bmptest.NewPeer("10.0.0.1", 65001)
 	r := connect(t, s, "127.0.0.2", "edge1")
 	r.send(new(bmptest.Session).PeerUp(p))
+	in, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	go func() { // slower than what is sent, and never so slow that a write takes too long
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for b := make([]byte, 16<<10); ; <-tick.C {
+			if _, err := in.Read(b); err != nil {
+				return
+			}
+		}
+	}()
 	text := bytes.Repeat([]byte("x"), 60_000)
 	until(t, "it has too much", func() bool { // socket buffers and queue are full
 		m := new(bmptest.Session)

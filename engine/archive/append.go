@@ -3,6 +3,7 @@ package archive
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -46,9 +47,9 @@ type sealed struct {
 	back   bool
 	full   bool // it was ended because it was full
 	gap    *Gap
-	opened time.Time
 	at     time.Time // when it was sealed
 	run    int64     // of an earlier run; 0: of this one
+	upTo   uint64    // of a gap of an earlier run: the last of the blocks in place of which it is; else 0
 
 	// With Appender.mu held.
 	place    int  // of the spill's file that has it; 0: none
@@ -247,11 +248,41 @@ func (p *Appender) lose(messages, bytes uint64, from, to int64) {
 	p.a.lostBytes.Add(bytes)
 }
 
-// openGap is a gap that has not ended; of no messages: there is none.
-func (p *Appender) openGap() Gap {
+// begin is the time of the first message that the block has, or that was lost before it.
+func (w *sealed) begin() time.Time {
+	if w.gap != nil {
+		return w.gap.From
+	}
+	return w.content().From
+}
+
+// waitingGaps are those that no stored block names yet, oldest first.
+func (p *Appender) waitingGaps() (list []Gap) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.gap
+	for _, w := range p.sealed {
+		if w.gap != nil {
+			list = append(list, *w.gap)
+		}
+	}
+	if p.before != nil {
+		list = append(list, *p.before)
+	}
+	if p.gap.Messages > 0 {
+		list = append(list, p.gap)
+	}
+	return list
+}
+
+// withWaiting adds gaps that waited when a question began to those that were found, without those that were stored meanwhile.
+func withWaiting(found, waited []Gap, wanted func(*Gap) bool) []Gap {
+	for i := range waited {
+		g := &waited[i]
+		if wanted(g) && !slices.ContainsFunc(found, func(x Gap) bool { return x.From.Equal(g.From) }) {
+			found = append(found, *g)
+		}
+	}
+	return found
 }
 
 // seal ends the open block and hands it over. It is called with mu held.
@@ -259,7 +290,7 @@ func (p *Appender) seal() {
 	if p.buf == nil && p.before == nil {
 		return
 	}
-	p.sealed = append(p.sealed, &sealed{buf: p.buf, count: p.count, number: p.number, back: p.back, gap: p.before, opened: p.opened, at: time.Now()})
+	p.sealed = append(p.sealed, &sealed{buf: p.buf, count: p.count, number: p.number, back: p.back, gap: p.before, at: time.Now()})
 	p.buf, p.count, p.before, p.back = nil, 0, nil, false
 	p.a.sealedCount.Add(1)
 	if !p.busy {

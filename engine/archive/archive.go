@@ -51,7 +51,8 @@ type Archive struct {
 	gapped    map[*Appender]bool     // that the gap is open was told
 	met       map[uint64]struct{}    // blocks that could not be read
 	changed   atomic.Int64           // Options.Changed, or of this run; unix nanoseconds
-	closing   bool
+	closed    bool
+	closing   bool // and no more blocks come
 
 	events      chan eventMessage
 	eventsLost  atomic.Uint64
@@ -126,10 +127,11 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 // Close stores what is open and closes the archive. What is not stored when ctx ends is lost; the error says how much.
 func (a *Archive) Close(ctx context.Context) error {
 	a.mu.Lock()
-	if a.closing {
+	if a.closed {
 		a.mu.Unlock()
 		return nil
 	}
+	a.closed = true
 	list := make([]*Appender, 0, len(a.appenders))
 	for _, p := range a.appenders {
 		list = append(list, p)
@@ -154,9 +156,12 @@ func (a *Archive) Close(ctx context.Context) error {
 		close(finished)
 	}()
 	var err error
+	var lost []unkeptBlocks
 	select {
 	case <-finished:
 	case <-ctx.Done():
+		a.spill.end()
+		lost = a.inMemoryAlone(time.Now(), true)
 		waiting := a.sealedCount.Load()
 		close(a.stop)
 		<-finished
@@ -165,7 +170,7 @@ func (a *Archive) Close(ctx context.Context) error {
 	if err == nil {
 		err = a.catalog.flush(ctx)
 	}
-	a.spill.close()
+	a.spill.close(lost)
 	a.storeMu.Lock()
 	a.store.close()
 	a.storeMu.Unlock()
@@ -304,6 +309,18 @@ func (a *Archive) tellGaps() {
 	}
 }
 
+// tellEnded has a gap told that is over.
+func (a *Archive) tellEnded(p *Appender, g Gap) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = append(p.ended, g)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, ok := a.gapped[p]; !ok {
+		a.gapped[p] = false
+	}
+}
+
 // worker stores blocks until there will be none.
 func (a *Archive) worker() {
 	var payload []byte
@@ -356,9 +373,13 @@ func (a *Archive) worker() {
 func (a *Archive) writeBlock(p *Appender, s *sealed, payload []byte) []byte {
 	i := &info{run: s.of(a), number: s.number, gap: s.gap}
 	if s.run != 0 {
-		if a.isStored(p.id, s) {
-			return payload
+		n := a.lastStored(p.id, s.run)
+		if n >= max(s.number, s.upTo) {
+			return payload // by it, before it was killed
 		}
+		i.number = max(s.number, n+1) // a gap is of the blocks after those that were
+	}
+	if s.run != 0 && s.count > 0 {
 		i.flags |= flagRecoded // how the peers' UPDATEs were read before it was known to the run that was killed
 	}
 	if s.back {
@@ -369,20 +390,15 @@ func (a *Archive) writeBlock(p *Appender, s *sealed, payload []byte) []byte {
 	payload = append(payload[:0], pk.encode(s.buf, s.count, s.full)...)
 	a.encoders <- pk
 	if i.count == 0 && i.gap != nil {
-		i.first = max(i.gap.To.UnixNano(), i.run) // an earlier run's gap is known to this one
-		i.last = i.first
+		i.first, i.last = i.gap.To.UnixNano(), i.gap.To.UnixNano()
 	}
 	i.stored = len(payload)
 	m := &nats.Msg{Subject: a.store.subject("msg", p.id), Header: i.header(), Data: payload}
-	id := fmt.Sprintf("%x.%d.%d", i.run, p.id, s.number)
+	id := fmt.Sprintf("%x.%d.%d", i.run, p.id, i.number)
 	seq, err := a.store1(m, id)
 	if err != nil {
-		messages := uint64(0)
-		if i.raw > 0 {
-			messages = uint64(s.count)
-		}
 		p.mu.Lock()
-		if s.place > 0 {
+		if s.place > 0 || s.run != 0 {
 			s.left = true
 			p.mu.Unlock()
 			return payload
@@ -390,11 +406,16 @@ func (a *Archive) writeBlock(p *Appender, s *sealed, payload []byte) []byte {
 		if i.gap != nil {
 			p.lose(i.gap.Messages, i.gap.Bytes, i.gap.From.UnixNano(), i.gap.To.UnixNano())
 		}
-		p.lose(messages, uint64(i.raw), i.first, i.last)
+		if s.count > 0 {
+			p.lose(uint64(s.count), uint64(i.raw), i.first, i.last)
+		}
 		p.mu.Unlock()
 		return payload
 	}
 	i.seq = seq
+	if s.upTo > 0 {
+		a.tellEnded(p, *s.gap)
+	}
 	a.stored.Add(1)
 	a.rawBytes.Add(uint64(i.raw))
 	a.packedBytes.Add(uint64(i.stored))
@@ -402,18 +423,21 @@ func (a *Archive) writeBlock(p *Appender, s *sealed, payload []byte) []byte {
 	return payload
 }
 
-// isStored says whether a block that an earlier run left was stored by it before it was killed.
-func (a *Archive) isStored(client uint32, s *sealed) bool {
+// lastStored is the number of the newest block of a client, if that is of a run; else 0.
+func (a *Archive) lastStored(client uint32, run int64) uint64 {
 	ctx, cancel := context.WithTimeout(context.Background(), a.o.server.publishTimeout)
 	defer cancel()
 	a.storeMu.RLock()
 	defer a.storeMu.RUnlock()
 	m, err := a.store.msgs.GetLastMsgForSubject(ctx, a.store.subject("msg", client))
 	if err != nil {
-		return false
+		return 0
 	}
 	i, err := parseInfo(m.Header, m.Sequence, client)
-	return err == nil && i.run == s.run && i.number >= s.number
+	if err != nil || i.run != run {
+		return 0
+	}
+	return i.number
 }
 
 // store1 stores a message under an ID by which it is not stored twice, and tries until it can or the archive is closed.
@@ -421,6 +445,11 @@ func (a *Archive) isStored(client uint32, s *sealed) bool {
 func (a *Archive) store1(m *nats.Msg, id string) (seq uint64, err error) {
 	wait := 20 * time.Millisecond
 	for {
+		select {
+		case <-a.stop: // what is stored now would pass for what follows a block that is not
+			return 0, errStopped
+		default:
+		}
 		a.storeMu.RLock()
 		seq, err = a.publish(m, id)
 		a.storeMu.RUnlock()
@@ -448,6 +477,8 @@ func (a *Archive) store1(m *nats.Msg, id string) (seq uint64, err error) {
 		}
 	}
 }
+
+var errStopped = errors.New("archive: it was closed")
 
 // publish makes one attempt. It is called with the store held.
 func (a *Archive) publish(m *nats.Msg, id string) (uint64, error) {
@@ -636,7 +667,7 @@ func (a *Archive) SyncTo(ctx context.Context, client uint32, at time.Time) error
 	for a.pending(p) {
 		if a.troubled.Load() {
 			p.mu.Lock()
-			later := len(p.sealed) > 0 && p.sealed[0].opened.After(at)
+			later := len(p.sealed) > 0 && p.sealed[0].begin().After(at)
 			p.mu.Unlock()
 			if later {
 				return nil

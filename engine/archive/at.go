@@ -153,11 +153,12 @@ const (
 	NotRenewed                // nor was it announced again within the grace
 	StationAnew               // the station was started anew, and held nothing
 	DownForLong               // the client was down for as long as its routes are kept
+	DroppedDown               // they were dropped while it was down, for want of memory
 )
 
 // String is a few words; empty for Said.
 func (c Cause) String() string {
-	return [...]string{"", "peer down", "peer up anew", "not in the new dump", "not announced again", "station restarted", "stale"}[c]
+	return [...]string{"", "peer down", "peer up anew", "not in the new dump", "not announced again", "station restarted", "stale", "out of memory"}[c]
 }
 
 // Change is one change of a route.

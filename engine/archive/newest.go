@@ -82,6 +82,7 @@ type newest struct {
 	setBack bool               // the clock was set back behind the block that is looked at
 	reached uint64             // the newest stored block with something that came before Window.After; 0: none
 	over    bool
+	newest  uint64 // the newest block of this run when the search began
 }
 
 // blockName is what makes a block of a client unique.
@@ -157,6 +158,11 @@ func (k *newestOf) inOrder() []Message { return slices.Concat(k.list[k.oldest:],
 func (n *newest) inMemory() {
 	p := n.a.Client(n.client)
 	b, ok := p.waiting(nil)
+	if n.newest = b.name.number; b.name.run != n.a.run {
+		p.mu.Lock()
+		n.newest = p.number
+		p.mu.Unlock()
+	}
 	if b.lost.Messages > 0 {
 		n.take(0, 0, &b.lost)
 	}
@@ -247,6 +253,9 @@ func (n *newest) stored(ctx context.Context) error {
 	err = a.catalog.back(ctx, n.client, nil, func(i *info) bool {
 		if n.tail.Gone = a.expired(&state, i); n.tail.Gone {
 			return false
+		}
+		if i.run == a.run && i.number > n.newest {
+			return true // what came since would stand before what was in memory
 		}
 		if n.waited[blockName{i.run, i.number}] || oldest != nil && i.run == oldest.run && i.number >= oldest.number { // stored twice
 			return true

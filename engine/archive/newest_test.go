@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -326,5 +327,37 @@ func TestNewestSaysWhatIsMissing(t *testing.T) {
 	}
 	if _, tail := newestRaw(t, a, Query{}, Window{Last: 2}); tail.Gone {
 		t.Errorf("without coming to the end: %+v", tail)
+	}
+}
+
+// TestNewestOfABusyClient: what comes, and is stored, while what waits is looked through, is left out, and nothing else.
+func TestNewestOfABusyClient(t *testing.T) {
+	for _, open1 := range []bool{true, false} {
+		a := open(t, Options{})
+		p := a.Client(1)
+		add := func(i byte) { p.Append(&Entry{Time: time.Now(), Session: 1, Offset: int64(i), Raw: []byte{i}}) }
+		add(0)
+		add(1)
+		syncArchive(t, a, 1)
+		if open1 {
+			add(2)
+		}
+		met := 0
+		list, _, err := a.Newest(bg, 1, Query{}, Window{Last: 100, Match: func(*Message) bool {
+			if met++; met == 1 {
+				for i := byte(3); i < 6; i++ {
+					add(i)
+					syncArchive(t, a, 1)
+				}
+			}
+			return true
+		}})
+		got := ""
+		for _, m := range list {
+			got += strconv.Itoa(int(m.Raw[0]))
+		}
+		if want := map[bool]string{true: "012", false: "01"}[open1]; err != nil || got != want {
+			t.Errorf("%s, want %s, %v", got, want, err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -29,8 +30,9 @@ type plan struct {
 	// cuts says of routes from which block on they are to be read: what earlier ones say of them does not matter, and not all of
 	// it is read.
 	cuts     map[routeName]uint64
-	sessions int   // how many begin in it
-	nextRun  int64 // when the station was started anew, after the run that plan ends with; 0: not before the time asked for
+	walked   []*info // of a pruned plan all blocks there are, of which only some are read
+	sessions int     // how many begin in it
+	nextRun  int64   // when the station was started anew, after the run that plan ends with; 0: not before the time asked for
 	// lasts says of runs of the station that are over when the client's last record in them came, and after when the run after the
 	// one that plan ends with began: a session that has no end was cut off between them.
 	lasts   map[int64]int64
@@ -87,6 +89,16 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	// What came later is not looked at, but for what follows the time: it says when the station was started anew.
 	skip := func(s, before *segment) bool { return p.cut == 0 && s.from > t && before != nil && before.from > t }
 	err = a.catalog.backFor(ctx, client, said, skip, func(i *info, listed bool) bool {
+		if g := i.gap; g != nil && i.count == 0 && (run == 0 || i.run == run) {
+			// There is nothing to be read in it. So it is not the block before which all came, nor the first of its run.
+			if g.From.UnixNano() <= t && len(p.gaps) < maxPlanGaps {
+				p.gaps = append(p.gaps, *g)
+			}
+			if later = i; i.first > t {
+				nextRun = i.run
+			}
+			return true
+		}
 		if p.cut == 0 && i.first > t {
 			nextRun = i.run
 			if g := i.gap; g != nil && g.From.UnixNano() <= t {
@@ -125,7 +137,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 			}
 		}
 		p.begin = i.first
-		if g := i.gap; g != nil && len(p.gaps) < maxPlanGaps && (i.first > base || g.To.UnixNano() >= i.run) { // not an earlier run's
+		if g := i.gap; g != nil && len(p.gaps) < maxPlanGaps {
 			p.gaps = append(p.gaps, *g)
 		}
 		if i.flags&flagSession != 0 {
@@ -175,6 +187,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	if said != nil {
 		said.within(walked, want.Peers, states, others)
 		p.blocks, p.corrupt = withBlocks(unlisted, walked, said.blocks()), said.corrupt
+		p.walked = walked
 	}
 	slices.Reverse(p.gaps)
 	if err == nil && back && floor != -1<<63 {
@@ -200,6 +213,18 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	return p, err
 }
 
+// leftOut says that between two blocks one is not read that has something of a peer.
+func (p *plan) leftOut(peer uint16, from, to uint64) bool {
+	bySeq := func(i *info, seq uint64) int { return cmp.Compare(i.seq, seq) }
+	n, _ := slices.BinarySearchFunc(p.walked, from, bySeq)
+	for ; n < len(p.walked) && p.walked[n].seq < to; n++ {
+		if _, read := slices.BinarySearchFunc(p.blocks, p.walked[n].seq, bySeq); !read && p.walked[n].touches(peer) {
+			return true
+		}
+	}
+	return false
+}
+
 // begins says that a block is the first of its client in its run, so that nothing is missing before it.
 func (a *Archive) begins(_ context.Context, _ uint32, i *info) bool { return i.number == 1 }
 
@@ -211,6 +236,7 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 	if hist != nil {
 		from = hist.from
 	}
+	waited := a.Client(client).waitingGaps()
 	p, err := a.plan(ctx, client, &want, at, from, !want.noPrune)
 	if err == nil && p.recoded && p.pruned {
 		// What was read otherwise when it came may be about the prefix though its block's filter does not know.
@@ -219,8 +245,9 @@ func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.
 	if err != nil {
 		return nil, Walked{}, err
 	}
-	if g := a.Client(client).openGap(); g.Messages > 0 && !g.From.After(at) {
-		p.gaps = append(p.gaps, g)
+	p.gaps = withWaiting(p.gaps, waited, func(g *Gap) bool { return !g.From.After(at) })
+	if hist == nil && p.nextRun != 0 { // what was lost before does not matter to what the station holds since
+		p.gaps = slices.DeleteFunc(p.gaps, func(g Gap) bool { return g.To.UnixNano() < p.nextRun })
 	}
 	// One session of which everything is read leaves nothing to find out before it is told.
 	final := !p.recoded && !p.pruned && p.sessions <= 1

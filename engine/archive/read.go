@@ -21,7 +21,7 @@ type Query struct {
 	Peer     *PeerKey  // only of this peer
 	OfType   bool      // only messages of Type; where Type is not a known one, of all types not known
 	Type     bmp.MessageType
-	Markers  bool // SessionStart and SessionEnd, too
+	Markers  bool // SessionStart and SessionEnd, too; never StaleDropped
 	// Key, with Family, is of a route: only Route Monitoring that announces or withdraws it.
 	Family bgp.Family
 	Key    []byte
@@ -77,11 +77,8 @@ func (a *Archive) Messages(ctx context.Context, client uint32, q Query, f func(*
 		return w, err
 	}
 	defer r.close()
-	defer func() {
-		if g := a.Client(client).openGap(); q.gap(&g) {
-			w.Gaps = append(w.Gaps, g)
-		}
-	}()
+	waited := a.Client(client).waitingGaps()
+	defer func() { w.Gaps = withWaiting(w.Gaps, waited, q.gap) }()
 	start := walkFrom{seq: 1}
 	end := uint64(1<<64 - 2) // the last block
 	if !q.From.IsZero() {
@@ -299,7 +296,7 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 	// A session without an end is the last of its run: what came after the block in which it began is known by the headers.
 	type rest struct {
 		last     int64
-		messages uint64
+		messages uint64 // in blocks that are not read
 		bytes    uint64
 		open     bool // no session is known to have begun in a later block
 	}
@@ -313,7 +310,7 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 			t = &rest{last: i.last, open: true}
 			runs[i.run] = t
 		}
-		if t.open = t.open && i.flags&flagSession == 0; t.open {
+		if t.open = t.open && i.flags&flagSession == 0; t.open && !i.state() {
 			t.messages += uint64(i.count)
 			t.bytes += uint64(i.raw)
 		}
@@ -335,8 +332,7 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 		s.Reason, s.LastRecord = "station killed", time.Unix(0, t.last)
 		s.Messages, s.Bytes = s.Messages+t.messages, s.Bytes+t.bytes
 	}
-	began := uint64(0) // the block in which it began
-	var said int64     // arrival of its newest message
+	var said int64 // arrival of its newest message
 	ended := func() {
 		if n := len(out); n > 0 && said != 0 {
 			out[n-1].LastMessage = time.Unix(0, said)
@@ -351,7 +347,7 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 		at = i
 		if r.kind == MessageRecord {
 			said = r.arrival
-			if n > 0 && i.seq == began && out[n-1].End.IsZero() {
+			if n > 0 && i.run == run && out[n-1].End.IsZero() {
 				out[n-1].Messages++
 				out[n-1].Bytes += uint64(len(r.raw))
 			}
@@ -371,7 +367,7 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 			}
 			said = 0
 			out = append(out, Session{SessionRecord: s, LastRecord: s.Time})
-			run, began = i.run, i.seq
+			run = i.run
 			return nil
 		}
 		if n == 0 || !out[n-1].End.IsZero() {

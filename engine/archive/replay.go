@@ -23,6 +23,7 @@ type replayer struct {
 
 	run       int64
 	gen       int64           // arrival of the running session's beginning
+	genBlock  uint64          // that it is in
 	after     map[int64]int64 // the beginning of the session after that of one
 	graces    []int64         // when stale routes are over their time, in order
 	down      int64           // 0: a session runs
@@ -251,7 +252,7 @@ func (r *replayer) apply(rec *record, i *info) error {
 			r.away = append(r.away, Away{time.Unix(0, r.down), time.Unix(0, rec.arrival)})
 		}
 		r.after[r.gen] = rec.arrival
-		r.gen, r.down, r.staleEnd = rec.arrival, 0, 0
+		r.gen, r.genBlock, r.down, r.staleEnd = rec.arrival, i.seq, 0, 0
 		r.addGrace(rec.arrival)
 		for _, p := range r.peers {
 			if !p.seededAt(r.now) {
@@ -271,8 +272,18 @@ func (r *replayer) apply(rec *record, i *info) error {
 		return nil
 	}
 	head := perPeer(rec.raw)
-	if head == nil || r.skips(rec.raw) {
+	if head == nil {
 		return nil
+	}
+	if r.skips(rec.raw) {
+		p := r.near(rec.raw, head).p
+		if p == nil || p.seededAt(rec.arrival) {
+			return nil
+		}
+		// That the peer was spoken of, or announced something while it was down, decides about its next Peer Down.
+		if r.spoken(p); p.state != peerDown || p.told == r.gen {
+			return nil
+		}
 	}
 	near := r.near(rec.raw, head)
 	if near.p == nil {
@@ -310,6 +321,8 @@ func (r *replayer) apply(rec *record, i *info) error {
 			// (FRR): no word on the routes of the session before.
 			if p.upGen == r.gen || p.told == r.gen || p.state == peerUnannounced || h.BGPID != [4]byte{} {
 				r.empty(pk, p, PeerWentDown)
+			} else if r.plan.pruned && r.holdsStale(p) {
+				r.undecided = r.undecided || r.plan.leftOut(pk.hash(), r.genBlock, i.seq)
 			}
 			p.session, p.state = r.gen, peerDown
 		}
@@ -320,6 +333,18 @@ func (r *replayer) apply(rec *record, i *info) error {
 		return r.history.err
 	}
 	return nil
+}
+
+// holdsStale says that something of an earlier session is held of a peer.
+func (r *replayer) holdsStale(p *replayPeer) bool {
+	for _, t := range p.tables {
+		for _, rr := range t.routes {
+			if rr.gen != r.gen {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // nearPeer is a per-peer header met lately, without its times, with what it means.
@@ -482,7 +507,7 @@ func (r *replayer) expireGraces(t int64) {
 // seededAt says that what came at a time is in the checkpoint the peer comes from.
 func (p *replayPeer) seededAt(t int64) bool { return t <= p.until }
 
-// dropStale does what Appender.DropStale says.
+// dropStale does what Appender.DropStale says. Of a client that is down everything is stale.
 func (r *replayer) dropStale(rec *record) {
 	h, f, ok := parseTable(rec.raw)
 	if !ok {
@@ -492,7 +517,11 @@ func (r *replayer) dropStale(rec *record) {
 	if p == nil || p.seededAt(rec.arrival) || p.tables[k] == nil {
 		return
 	}
-	r.drop(h.peer, k, p.tables[k], r.now, NotRenewed, func(rr replayRoute) bool { return rr.gen != r.gen })
+	cause := NotRenewed
+	if r.down != 0 {
+		cause = DroppedDown
+	}
+	r.drop(h.peer, k, p.tables[k], r.now, cause, func(rr replayRoute) bool { return rr.gen != r.gen || r.down != 0 })
 }
 
 // addGrace notes when routes from before a session that began then are over their time.

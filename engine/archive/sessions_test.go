@@ -56,3 +56,29 @@ func TestSessionsSayWhenTheLastMessageCame(t *testing.T) {
 		})
 	}
 }
+
+// TestDropsAreNoMessages: of a session that has no end, either.
+func TestDropsAreNoMessages(t *testing.T) {
+	dir := t.TempDir()
+	began := time.Now().Add(-time.Hour).Truncate(time.Second)
+	a := open(t, Options{Dir: dir, now: func() time.Time { return began }})
+	peer := bmptest.NewPeer("10.0.0.1", 65000)
+	p := a.Client(1)
+	p.Begin(SessionRecord{Session: 1, Time: began, Start: began})
+	up, stats := new(bmptest.Session).PeerUp(peer).Bytes(), new(bmptest.Session).Statistics(peer, bmptest.Counter(0, 7)).Bytes()
+	at := feed(p, [][]byte{up}, began.Add(time.Second), time.Second)
+	for range 3 {
+		syncArchive(t, a, 1)
+		at = feed(p, [][]byte{stats, stats}, at.Add(time.Second), time.Second)
+		syncArchive(t, a, 1)
+		p.DropStale(at, 1, 0, PeerKeyOf(&peer.Header), bmp.AdjInPre, bgp.IPv4Unicast)
+		at = feed(p, [][]byte{up}, at.Add(time.Second), time.Second)
+	}
+	syncArchive(t, a, 1)
+	closeArchive(t, a)
+	a = open(t, Options{Dir: dir})
+	list, err := a.Sessions(bg, 1)
+	if want := uint64(4*len(up) + 6*len(stats)); err != nil || len(list) != 1 || list[0].Messages != 10 || list[0].Bytes != want {
+		t.Errorf("%+v, want 10 messages, %d bytes, %v", list, want, err)
+	}
+}

@@ -65,31 +65,34 @@ func (s *spill) open() error {
 	for i := range s.files {
 		f, err := os.OpenFile(filepath.Join(a.o.Dir, fmt.Sprintf("waiting.%d", i)), os.O_RDWR|os.O_CREATE, 0o640)
 		if err != nil {
-			s.close()
+			s.close(nil)
 			return fmt.Errorf("archive: %w", err)
 		}
 		s.files[i] = &spillFile{f: f}
 	}
 	for i, x := range s.files {
 		if err := s.recover(i, x); err != nil {
-			s.close()
+			s.close(nil)
 			return err
 		}
 	}
-	for _, p := range a.appenders {
-		p.takeSpilled()
-	}
-	gaps, err := s.rest.open(a.o.Dir)
+	rest, err := s.rest.open(a.o.Dir)
 	if err != nil {
-		s.close()
+		s.close(nil)
 		return err
 	}
-	for _, g := range gaps {
+	for _, g := range rest {
 		p := a.Client(g.Client)
-		p.mu.Lock()
-		p.lose(g.Messages, g.Bytes, g.From.UnixNano(), g.To.UnixNano())
-		p.sealGap()
-		p.mu.Unlock()
+		for slices.ContainsFunc(p.sealed, func(w *sealed) bool { return w.run == g.run && w.number == g.first }) {
+			g.first++ // it was spilled since
+		}
+		if g.first > g.last {
+			continue
+		}
+		p.sealed = append(p.sealed, &sealed{run: g.run, number: g.first, upTo: g.last, gap: &g.Gap, at: time.Now()})
+	}
+	for _, p := range a.appenders {
+		p.takeSpilled()
 	}
 	s.runs = true
 	go s.run()
@@ -97,13 +100,22 @@ func (s *spill) open() error {
 }
 
 // recover queues the blocks of a file. One that is not whole ends it: the process was killed while it wrote.
-func (s *spill) recover(place int, x *spillFile) error {
+func (s *spill) recover(place int, x *spillFile) (err error) {
 	st, err := x.f.Stat()
 	if err != nil {
 		return fmt.Errorf("archive: %w", err)
 	}
-	x.size = st.Size()
-	r := io.NewSectionReader(x.f, 0, x.size)
+	r := io.NewSectionReader(x.f, 0, st.Size())
+	defer func() {
+		// Blocks are to stand behind whole ones, or the next run would not find them.
+		if rest := st.Size() - x.size; rest > 0 && err == nil {
+			if err = x.f.Truncate(x.size); err != nil {
+				err = fmt.Errorf("archive: %w", err)
+			} else if s.a.o.OnNote != nil {
+				s.a.o.OnNote(fmt.Sprintf("%d bytes at the end of %s are no whole block, they are left out", rest, x.f.Name()))
+			}
+		}
+	}()
 	var h [spillHeader]byte
 	for {
 		if _, err := io.ReadFull(r, h[:]); err != nil || string(h[:4]) != spillMagic {
@@ -132,6 +144,7 @@ func (s *spill) recover(place int, x *spillFile) error {
 		p := s.a.Client(client)
 		p.sealed = append(p.sealed, w)
 		x.live++
+		x.size += int64(len(h) + n)
 	}
 }
 
@@ -159,9 +172,9 @@ func (s *spill) run() {
 			if s.a.sealedCount.Load() > 0 {
 				s.keep(now)
 			}
-			if now.Sub(s.rest.at) >= unkeptEvery {
-				s.rest.at = now
-				s.rest.remember(s.a.inMemoryAlone(now)) // an error is that of the disk, which is told
+			if now.Sub(s.rest.looks) >= unkeptEvery {
+				s.rest.looks = now
+				s.rest.remember(s.a.inMemoryAlone(now, false)) // an error is that of the disk, which is told
 			}
 		}
 	}
@@ -259,13 +272,19 @@ func (s *spill) stored(place int) {
 	s.mu.Unlock()
 }
 
-// close ends the files. Those of which everything is stored are removed. What is given up is remembered.
-func (s *spill) close() {
+// end has nothing more spilled.
+func (s *spill) end() {
 	if s.runs {
+		s.runs = false
 		close(s.stop)
 		<-s.done
-		s.rest.remember(s.a.inMemoryAlone(time.Now()))
 	}
+}
+
+// close ends the files. Those of which everything is stored are removed. What is given up is remembered.
+func (s *spill) close(lost []unkeptBlocks) {
+	s.end()
+	s.rest.remember(lost)
 	s.rest.close()
 	for _, x := range s.files {
 		if x == nil {
@@ -339,7 +358,9 @@ func (p *Appender) takeSpilled() {
 		if v.run != w.run || v.number != w.number {
 			return false
 		}
-		p.a.spill.stored(w.place)
+		if w.place > 0 {
+			p.a.spill.stored(w.place)
+		}
 		return true
 	})
 	if len(p.sealed) == 0 {

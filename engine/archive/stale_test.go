@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -14,10 +15,11 @@ import (
 // story is what a router does, a second from one thing to the next.
 type story struct {
 	naive
-	t    *testing.T
-	at   time.Time
-	peer bmptest.Peer
-	a    *Archive
+	t        *testing.T
+	at       time.Time
+	peer     bmptest.Peer
+	a        *Archive
+	together bool // blocks have several records
 }
 
 func newStory(t *testing.T) *story {
@@ -29,8 +31,16 @@ func (s *story) add(kind Kind, raw []byte) {
 	s.at = s.at.Add(time.Second)
 }
 
-func (s *story) begin()            { s.add(SessionStart, nil) }
-func (s *story) end()              { s.add(SessionEnd, nil) }
+func (s *story) begin() { s.add(SessionStart, nil) }
+func (s *story) end()   { s.add(SessionEnd, nil) }
+
+// down is a Peer Down without a BGP ID, as FRR sends it of peers that have not come up since it began.
+func (s *story) down() {
+	p := s.peer
+	p.Header.BGPID = [4]byte{}
+	s.add(MessageRecord, new(bmptest.Session).PeerDown(p, bmp.DownRemote, nil).Bytes())
+}
+
 func (s *story) up(p bmptest.Peer) { s.add(MessageRecord, new(bmptest.Session).PeerUp(p).Bytes()) }
 
 // announce is without path IDs. Of two prefixes, it could be read with them; of one, it could not.
@@ -56,9 +66,11 @@ func (s *story) held(at time.Time) (prefixes []string) {
 		s.replay(s.at, func(i int, ctx bgp.Context) { contexts[i] = ctx })
 		c := s.a.Client(1)
 		for i, rec := range s.records {
-			rec.put(c, contexts[i])
-			syncArchive(s.t, s.a, 1) // a block for each
+			if rec.put(c, contexts[i]); !s.together {
+				syncArchive(s.t, s.a, 1) // a block for each
+			}
 		}
+		syncArchive(s.t, s.a, 1)
 	}
 	h, err := s.a.At(bg, 1, Want{}, at)
 	if err != nil {
@@ -221,6 +233,43 @@ func TestWhatTheSessionDropped(t *testing.T) {
 	}
 	if list, err := s.a.Sessions(bg, 1); err != nil || len(list) != 2 || !list[1].End.IsZero() {
 		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// TestPeersSpokenOfByOthers: whether a Peer Down without a BGP ID empties the tables hangs on whether the session has spoken of the
+// peer, which it may have done about other prefixes than the one that is asked for, or about none.
+func TestPeersSpokenOfByOthers(t *testing.T) {
+	for name, speak := range map[string]func(*story){
+		"nothing":        func(*story) {},
+		"another prefix": func(s *story) { s.announce("10.2.2.0/24") },
+		"a withdrawal": func(s *story) {
+			s.add(MessageRecord, new(bmptest.Session).Monitor(s.peer, bmp.AdjInPre, bmptest.Update{Withdraw: bmptest.Prefixes("10.2.2.0/24")}.Bytes()).Bytes())
+		},
+		"statistics": func(s *story) {
+			s.add(MessageRecord, new(bmptest.Session).Statistics(s.peer, bmptest.Counter(0, 7)).Bytes())
+		},
+		"down and another": func(s *story) { s.down(); s.announce("10.2.2.0/24") },
+	} {
+		for _, sync := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, " a block each: ", sync), func(t *testing.T) {
+				s := newStory(t)
+				s.together = !sync
+				s.begin()
+				s.up(s.peer)
+				s.announce("10.1.1.0/24")
+				s.announce("10.2.2.0/24")
+				s.end()
+				s.begin()
+				speak(s)
+				s.down()
+				s.at = s.at.Add(time.Second)
+				var want []string
+				if name == "nothing" {
+					want = []string{"10.1.1.0/24", "10.2.2.0/24"}
+				}
+				s.holds("after", s.at.Add(-time.Second), want...)
+			})
+		}
 	}
 }
 

@@ -136,6 +136,7 @@ func (s *Session) forgetDownPeer() bool {
 		return false
 	}
 	s.flush()
+	s.archiveStaleOf(oldest)
 	s.client.dropPeer(oldest)
 	clear(s.recent[:])
 	return true

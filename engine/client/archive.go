@@ -62,6 +62,24 @@ func (s *Session) archiveStale(p *peer, t *table) {
 	}
 }
 
+// archiveStaleOf is archiveStale for all tables of a peer that goes.
+func (s *Session) archiveStaleOf(p *peer) {
+	p.eachTable(func(t *table) { s.archiveStale(p, t) })
+}
+
+// archiveDropped keeps that all that is held of a client that is down goes.
+func (c *Client) archiveDropped(at time.Time) {
+	if c.env.Archive == nil {
+		return
+	}
+	a := c.env.Archive.Client(c.id)
+	c.eachTable(func(p *peer, t *table) {
+		if t.rib.Len() > 0 {
+			a.DropStale(at, c.sessions.Load(), 0, p.key.archived(), t.view, t.family)
+		}
+	})
+}
+
 // keep gives the message that was applied to the archive, and is false if that has no room for it.
 func (s *Session) keep() bool {
 	e := &s.kept

@@ -40,7 +40,7 @@ type Timing struct {
 	Silent    time.Duration // nothing for so long is an event; 10 min
 	Settle    time.Duration // a peer not announced again so long after its client came back is dropped; 10 min
 	DumpGrace time.Duration // stale routes go so long after the last of them was renewed; 10 min
-	StaleMost time.Duration // and so long after the session began at the latest; six times DumpGrace
+	StaleMost time.Duration // and so long after the first session since began at the latest; six times DumpGrace
 	EndOfRIB  time.Duration // an End-of-RIB missing so long after Peer Up is a finding; 10 min
 	Bulk      time.Duration // peer changes are summed up until none came for so long; 250 ms
 }
@@ -326,13 +326,17 @@ func (c *Client) dropPeers() (peers, routes int) {
 // eachTable calls f for every table of every peer.
 func (c *Client) eachTable(f func(p *peer, t *table)) {
 	for _, p := range c.byID {
-		for _, v := range p.views {
-			if v == nil {
-				continue
-			}
-			for _, t := range v.tables {
-				f(p, t)
-			}
+		p.eachTable(func(t *table) { f(p, t) })
+	}
+}
+
+func (p *peer) eachTable(f func(t *table)) {
+	for _, v := range p.views {
+		if v == nil {
+			continue
+		}
+		for _, t := range v.tables {
+			f(t)
 		}
 	}
 }
@@ -495,6 +499,7 @@ func (c *Client) DropForMemory(reason string) bool {
 	if s != nil {
 		s.dropRoutes = true
 	} else {
+		c.archiveDropped(time.Now())
 		c.dropPeers()
 	}
 	c.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"strings"
+	"time"
 
 	"bmp/engine/rib"
 	"bmp/proto/bgp"
@@ -165,8 +166,9 @@ type table struct {
 	eor                  int64
 	update               int64 // arrival of the last message with routes
 
-	staleLen   int   // at the last look
-	staleSince int64 // when that last changed, on the clock of the session
+	staleLen   int       // at the last look
+	staleSince int64     // when that last changed, on the clock of the session
+	staleBase  time.Time // when the first session began that has not announced again what is stale; zero: nothing is
 }
 
 type stat struct {

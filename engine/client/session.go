@@ -57,7 +57,6 @@ type Session struct {
 	now        int64 // of the batch
 	clock      int64 // now since start, by the monotonic clock: what timers go by
 	heard      int64 // clock of the newest message
-	began      int64 // clock of the beginning, when the client was known
 	time       time.Time
 	dirty      bool // something is staged in writer
 	follow     bool // somebody follows messages or routes of the client
@@ -397,6 +396,7 @@ func (s *Session) end(e *End, err error) {
 	c.stirred = info.End
 	c.lastError, c.errorTime = e.Reason, c.since
 	if s.dropRoutes {
+		c.archiveDropped(info.End)
 		c.dropPeers()
 	}
 	// From now on every route is one of an earlier session. A table to which this session announced nothing is left as it
@@ -405,6 +405,7 @@ func (s *Session) end(e *End, err error) {
 	c.eachTable(func(_ *peer, t *table) {
 		if t.renewed == s.number {
 			t.rib.BeginRefresh(info.End)
+			t.staleBase = time.Time{}
 		}
 	})
 	c.publish(event.Event{

@@ -25,12 +25,20 @@ type due struct {
 
 func (s *Session) startTimers() {
 	c := s.client
-	s.began = s.clock
 	s.due = due{silence: s.clock + int64(c.timing.Silent), settle: never, stale: never, eor: never, bulk: never, bad: never}
 	if len(c.byID) > 0 {
 		s.due.settle = s.clock + int64(c.timing.Settle)
 		s.due.stale = s.clock + c.timing.staleLook()
-		c.eachTable(func(_ *peer, t *table) { t.staleLen, t.staleSince = t.rib.StaleLen(), s.clock })
+		c.eachTable(func(_ *peer, t *table) {
+			if t.staleLen, t.staleSince = t.rib.StaleLen(), s.clock; t.staleLen == 0 {
+				return
+			}
+			if t.staleBase.IsZero() {
+				t.staleBase = s.time
+			}
+			// A router that comes and goes all the time does not keep them for ever.
+			s.due.stale = min(s.due.stale, s.clock+int64(c.timing.StaleMost-s.time.Sub(t.staleBase)))
+		})
 	}
 	s.setDue()
 }
@@ -103,14 +111,7 @@ func (s *Session) dropUnconfirmed() {
 		if p.session == s.number {
 			continue
 		}
-		for _, v := range p.views {
-			if v == nil {
-				continue
-			}
-			for _, t := range v.tables {
-				s.archiveStale(p, t)
-			}
-		}
+		s.archiveStaleOf(p)
 		routes += c.dropPeer(p)
 		peers++
 	}
@@ -123,12 +124,11 @@ func (s *Session) dropUnconfirmed() {
 	}
 }
 
-// checkStale drops the stale routes of tables of which none was renewed for the grace time, and all that are stale for longer
-// than the archive looks for their end.
+// checkStale drops the stale routes of tables of which none was renewed for the grace time, and those that are stale for as long as
+// any may be.
 func (s *Session) checkStale() {
 	c := s.client
 	left := false
-	over := s.clock-s.began >= int64(c.timing.StaleMost)
 	c.eachTable(func(p *peer, t *table) {
 		n := t.rib.StaleLen()
 		if n == 0 {
@@ -138,7 +138,7 @@ func (s *Session) checkStale() {
 		if n != t.staleLen {
 			t.staleLen, t.staleSince = n, s.clock
 		}
-		if over || s.clock-t.staleSince >= int64(c.timing.DumpGrace) {
+		if s.time.Sub(t.staleBase) >= c.timing.StaleMost || s.clock-t.staleSince >= int64(c.timing.DumpGrace) {
 			s.archiveStale(p, t)
 			t.rib.SweepStale(s.time)
 			t.staleLen = 0

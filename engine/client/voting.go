@@ -90,6 +90,7 @@ func (s *Session) setAddPath(p *peer, v *view, t *table, on bool) {
 		return
 	}
 	s.flush()
+	s.archiveStale(p, t)
 	t.addPath = on
 	t.rib.Drop()
 	t.rib = s.newRIB(p, t)
