@@ -157,6 +157,9 @@ func readRetention(dir string, o *archive.Options) error {
 
 // SetArchiveRetention changes how long and how much of the messages is archived, also for the runs to come.
 func (s *Station) SetArchiveRetention(ctx context.Context, age time.Duration, bytes int64) error {
+	if err := s.env.Archive.SetRetention(ctx, age, bytes); err != nil {
+		return err
+	}
 	if s.options.StateDir != "" {
 		path := filepath.Join(s.options.StateDir, retentionFile)
 		err := os.WriteFile(path+".new", fmt.Appendf(nil, "%d %d %d\n", int64(age), bytes, time.Now().UnixNano()), 0o640)
@@ -164,10 +167,10 @@ func (s *Station) SetArchiveRetention(ctx context.Context, age time.Duration, by
 			err = os.Rename(path+".new", path)
 		}
 		if err != nil {
-			return fmt.Errorf("state folder: %w", err)
+			return fmt.Errorf("it holds until the station is started again: state folder: %w", err)
 		}
 	}
-	return s.env.Archive.SetRetention(ctx, age, bytes)
+	return nil
 }
 
 // pastEvent is an event as the archive keeps it; its time and kind are beside it.

@@ -25,6 +25,8 @@ type Archive struct {
 	runs []int64 // those of the station that are remembered, this one the last
 	seed uint64  // of the hashes in this run's lists: no router can know it
 
+	retaining sync.Mutex // held by SetRetention
+
 	storeMu sync.RWMutex // held shared while the store is used, exclusively while it is opened anew
 	store   *store
 	revived time.Time
@@ -534,20 +536,50 @@ func (a *Archive) runAfter(run, next int64) int64 {
 	return next
 }
 
-// SetRetention changes how long and how much is kept of messages; zero leaves a bound as it is.
+// ErrNoRoom is what SetRetention returns where there can be no streams as large as that.
+var ErrNoRoom = errors.New("archive: no room for so much")
+
+// retentionPatience is for how long streams are tried to be changed, and to be given back what they had.
+const retentionPatience = 5 * time.Second
+
+// SetRetention changes how long and how much is kept of messages; zero leaves a bound as it is. Where it fails all is as it was.
 func (a *Archive) SetRetention(ctx context.Context, age time.Duration, bytes int64) error {
-	a.storeMu.Lock()
-	defer a.storeMu.Unlock()
+	a.retaining.Lock()
+	defer a.retaining.Unlock()
+	a.storeMu.RLock()
+	was := a.o
+	want := was
 	if age != 0 {
-		a.o.MaxAge = age
+		want.MaxAge = age
 	}
 	if bytes != 0 {
-		a.o.MaxBytes = bytes
+		want.MaxBytes = bytes
 	}
+	st := a.store
+	try, cancel := context.WithTimeout(ctx, retentionPatience)
+	opened, err := st.openStreams(try, &want, true)
+	cancel()
+	if err != nil {
+		// One of them may have been changed. What is not given back now is when the archive is opened again.
+		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), retentionPatience)
+		_, backErr := st.openStreams(back, &was, false)
+		cancel()
+		a.storeMu.RUnlock()
+		switch {
+		case refusedFor(err, errNoPlace, errNoStorage):
+			return ErrNoRoom
+		case backErr != nil && ctx.Err() == nil:
+			return wrap(ErrAway)
+		}
+		return wrapIn(ctx, err)
+	}
+	a.storeMu.RUnlock()
+	a.storeMu.Lock()
+	defer a.storeMu.Unlock()
+	a.o.MaxAge, a.o.MaxBytes = want.MaxAge, want.MaxBytes
+	a.store.streams = opened
 	a.changed.Store(a.o.now().UnixNano())
-	a.store.strict = true
-	defer func() { a.store.strict = false }()
-	return a.store.streams(ctx)
+	return nil
 }
 
 // Retention is what SetRetention sets.

@@ -470,3 +470,41 @@ func TestWalksLeaveNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestRetentionRefused: where the streams cannot be as large as that, or who asked went away, all is as it was, and goes on.
+func TestRetentionRefused(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, Options{Dir: dir, MaxAge: time.Hour, MaxBytes: 1 << 30})
+	gone, cancel := context.WithCancel(bg)
+	cancel()
+	for _, c := range []struct {
+		ctx   context.Context
+		bytes int64
+		want  error
+	}{{bg, 99999 << 40, ErrNoRoom}, {gone, 2 << 30, context.Canceled}} {
+		if err := a.SetRetention(c.ctx, 2*time.Hour, c.bytes); !errors.Is(err, c.want) {
+			t.Errorf("%d: %v, want %v", c.bytes, err, c.want)
+		}
+		st, err := a.Stats(bg)
+		if age, bytes := a.Retention(); err != nil || age != time.Hour || bytes != 1<<30 || st.MaxBytes != 1<<30 {
+			t.Errorf("%d: kept are %v, %d; %+v, %v", c.bytes, age, bytes, st, err)
+		}
+		if i := a.store.msgs.CachedInfo().Config; i.MaxBytes != 1<<30 || i.MaxAge != time.Hour {
+			t.Errorf("%d: the stream has %d, %v", c.bytes, i.MaxBytes, i.MaxAge)
+		}
+		if _, err := a.EachClient(bg); err != nil {
+			t.Errorf("%d: %v", c.bytes, err)
+		}
+		a.Client(1).Append(&Entry{Time: time.Now(), Raw: []byte("x")})
+		syncArchive(t, a, 1)
+	}
+	if got, _ := all(t, a, 1, Query{}); len(got) != 2 {
+		t.Errorf("%d messages", len(got))
+	}
+	// One that was set by an earlier version all the same does not keep the archive from being opened.
+	closeArchive(t, a)
+	a = open(t, Options{Dir: dir, MaxAge: time.Hour, MaxBytes: 99999 << 40})
+	if got, _ := all(t, a, 1, Query{}); len(got) != 2 {
+		t.Errorf("%d messages, opened with more than there can be", len(got))
+	}
+}

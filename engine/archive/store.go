@@ -41,15 +41,15 @@ type store struct {
 	server *server.Server
 	nc     *nats.Conn
 	js     jetstream.JetStream
-	msgs   jetstream.Stream
-	events jetstream.Stream
-	checks jetstream.Stream
-	run    int64   // of this process
-	runs   []int64 // see Archive.runs
-	strict bool    // somebody waits to hear that a stream cannot be as large as asked for
-	began  time.Time
-	ample  atomic.Int64 // until when there is so much room on the disk that nobody need look; nanoseconds since began
+	streams
+	run   int64   // of this process
+	runs  []int64 // see Archive.runs
+	began time.Time
+	ample atomic.Int64 // until when there is so much room on the disk that nobody need look; nanoseconds since began
 }
+
+// streams are those of a station.
+type streams struct{ msgs, events, checks jetstream.Stream }
 
 // Errors that Open may wrap; ErrAway, which others may, too.
 var (
@@ -200,18 +200,22 @@ func (s *store) connect(ctx context.Context) (err error) {
 	if s.js, err = jetstream.New(s.nc, jetstream.WithPublishAsyncTimeout(s.o.server.publishTimeout)); err != nil {
 		return fmt.Errorf("archive: %w", err)
 	}
-	return s.streams(ctx)
+	opened, err := s.openStreams(ctx, s.o, false)
+	if err == nil {
+		s.streams = opened
+	}
+	return err
 }
 
 func (s *store) subject(kind string, part any) string {
 	return fmt.Sprintf("bmp.%s.%s.%v", s.token, kind, part)
 }
 
-// streams makes the streams or adapts them to the options.
-func (s *store) streams(ctx context.Context) (err error) {
-	metadata := map[string]string{"bmp-archive": formatVersion, carrier.ArchiveStation: s.o.Station}
-	if s.o.Owner != "" {
-		metadata["bmp-owner"] = s.o.Owner
+// openStreams makes the streams or adapts them to options. With strict it fails where one cannot be as large as asked for.
+func (s *store) openStreams(ctx context.Context, o *Options, strict bool) (all streams, err error) {
+	metadata := map[string]string{"bmp-archive": formatVersion, carrier.ArchiveStation: o.Station}
+	if o.Owner != "" {
+		metadata["bmp-owner"] = o.Owner
 	}
 	base := jetstream.StreamConfig{
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
@@ -234,17 +238,17 @@ func (s *store) streams(ctx context.Context) (err error) {
 			c.Metadata[runsKey] = "" // stream1 fills it in
 		}
 		var st jetstream.Stream
-		st, err = s.stream(ctx, c)
+		st, err = s.stream(ctx, c, strict)
 		return st
 	}
-	s.msgs = open("", "msg", s.o.MaxAge, s.o.MaxBytes)
-	most := s.o.MaxBytes
+	all.msgs = open("", "msg", o.MaxAge, o.MaxBytes)
+	most := o.MaxBytes
 	if err == nil {
-		most = s.msgs.CachedInfo().Config.MaxBytes // there may be less room
+		most = all.msgs.CachedInfo().Config.MaxBytes // there may be less room
 	}
-	s.events = open("_EVENT", "event", s.o.EventAge, max(most/20, 1<<20))
-	s.checks = open("_CHECKPOINT", "checkpoint", s.o.MaxAge, indexShare(most))
-	return err
+	all.events = open("_EVENT", "event", o.EventAge, max(most/20, 1<<20))
+	all.checks = open("_CHECKPOINT", "checkpoint", o.MaxAge, indexShare(most))
+	return all, err
 }
 
 // indexShare bounds what indices, lists and checkpoints take beside so many bytes of blocks. It is more than the indices
@@ -253,10 +257,10 @@ func indexShare(blocks int64) int64 { return max(blocks/4, 64<<20) }
 
 // stream opens a stream or makes it. While a cluster chooses a leader it answers nothing, or that it cannot now: it is asked
 // again until ctx ends.
-func (s *store) stream(ctx context.Context, c jetstream.StreamConfig) (st jetstream.Stream, err error) {
+func (s *store) stream(ctx context.Context, c jetstream.StreamConfig, strict bool) (st jetstream.Stream, err error) {
 	for {
 		try, cancel := context.WithTimeout(ctx, s.o.server.openTimeout)
-		st, err = s.stream1(try, c)
+		st, err = s.stream1(try, c, strict)
 		cancel()
 		if s.o.Dir != "" || err == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrNoResponders) &&
 			!errors.Is(err, nats.ErrReconnectBufExceeded) && !refusedFor(err, errUnavailable) {
@@ -270,7 +274,7 @@ func (s *store) stream(ctx context.Context, c jetstream.StreamConfig) (st jetstr
 	}
 }
 
-func (s *store) stream1(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+func (s *store) stream1(ctx context.Context, c jetstream.StreamConfig, strict bool) (jetstream.Stream, error) {
 	st, err := s.js.Stream(ctx, c.Name)
 	if _, ok := c.Metadata[runsKey]; ok && (err == nil || errors.Is(err, jetstream.ErrStreamNotFound)) {
 		was := ""
@@ -293,7 +297,7 @@ func (s *store) stream1(ctx context.Context, c jetstream.StreamConfig) (jetstrea
 		if v := m["bmp-owner"]; v != s.o.Owner && v != "" && s.o.Owner != "" {
 			return nil, fmt.Errorf("archive: stream %s: %w", c.Name, ErrOwner)
 		}
-		st, err = s.update(ctx, st.CachedInfo().Config, c)
+		st, err = s.update(ctx, st.CachedInfo().Config, c, strict)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("archive: stream %s: %w", c.Name, err)
@@ -380,13 +384,12 @@ func (s *store) create(ctx context.Context, c jetstream.StreamConfig) (st jetstr
 }
 
 // update adapts a stream to the options. Its replicas may have been changed by hand.
-func (s *store) update(ctx context.Context, was, c jetstream.StreamConfig) (jetstream.Stream, error) {
-	if s.o.Dir != "" || s.o.Replicas != 0 {
-		c.Replicas = max(s.o.Replicas, 1)
-		return s.js.UpdateStream(ctx, c)
-	}
+func (s *store) update(ctx context.Context, was, c jetstream.StreamConfig, strict bool) (jetstream.Stream, error) {
 	c.Replicas = was.Replicas
-	if was.Metadata[fewerKey] != "" {
+	switch {
+	case s.o.Dir != "" || s.o.Replicas != 0:
+		c.Replicas = max(s.o.Replicas, 1)
+	case was.Metadata[fewerKey] != "":
 		more := c
 		more.Replicas = clusterReplicas
 		if st, err := s.js.UpdateStream(ctx, more); err == nil {
@@ -397,7 +400,7 @@ func (s *store) update(ctx context.Context, was, c jetstream.StreamConfig) (jets
 		s.note("stream %s is kept once only: the cluster has no place for %d replicas now", c.Name, clusterReplicas)
 	}
 	st, err := s.js.UpdateStream(ctx, c)
-	if !s.strict && refusedFor(err, errNoPlace, errNoStorage) && was.MaxBytes < c.MaxBytes {
+	if !strict && refusedFor(err, errNoPlace, errNoStorage) && was.MaxBytes < c.MaxBytes {
 		if c.MaxBytes = was.MaxBytes; c.MaxBytes > 0 {
 			s.note("stream %s holds %d MiB at most: the servers have no room for more", c.Name, c.MaxBytes>>20)
 		}
