@@ -22,8 +22,14 @@ import (
 // archiveClose is how long a station that stops waits for what is not stored yet.
 const archiveClose = 10 * time.Second
 
-// busyMessages is how many messages an hour make a checkpoint of a client worth its room.
+// busyMessages is how many messages since the last look make a checkpoint of a client worth its room.
 const busyMessages = 10_000
+
+// Checkpoints are made at every look, which is an eighth of what is kept after the one before, within these bounds.
+const (
+	leastLook = 10 * time.Second
+	mostLook  = time.Hour
+)
 
 // archiving is what a station does for its archive besides giving it messages: it keeps events, and makes checkpoints.
 type archiving struct {
@@ -31,6 +37,7 @@ type archiving struct {
 	events sync.WaitGroup
 	checks sync.WaitGroup
 	stop   context.CancelFunc // of the checkpoints
+	kept   chan struct{}      // how much is kept has been changed
 }
 
 // openArchive opens the archive in the state folder, if the options want one.
@@ -70,7 +77,7 @@ func (s *Station) openArchive(o Options) error {
 	if err != nil {
 		return err
 	}
-	x := &archiving{Archive: a}
+	x := &archiving{Archive: a, kept: make(chan struct{}, 1)}
 	ctx, x.stop = context.WithCancel(context.Background())
 	sub := s.bus.Subscribe(event.Filter{All: event.AllKinds &^ event.KindSet(event.Message, event.Route)}, 4096)
 	x.events.Go(func() { x.keepEvents(ctx, sub) })
@@ -159,6 +166,10 @@ func readRetention(dir string, o *archive.Options) error {
 func (s *Station) SetArchiveRetention(ctx context.Context, age time.Duration, bytes int64) error {
 	if err := s.env.Archive.SetRetention(ctx, age, bytes); err != nil {
 		return err
+	}
+	select {
+	case s.archive.kept <- struct{}{}:
+	default:
 	}
 	if s.options.StateDir != "" {
 		path := filepath.Join(s.options.StateDir, retentionFile)
@@ -308,37 +319,61 @@ func (s *Station) NewestLines(ctx context.Context, most int, known []event.Event
 }
 
 // checkpoints makes checkpoints of busy clients, so that questions about the past need not go back further than to the
-// newest.
+// newest, and of all before what they were built of is no longer kept.
 func (s *Station) checkpoints(ctx context.Context, x *archiving) {
-	every := time.NewTicker(time.Hour)
-	defer every.Stop()
-	before := make(map[uint32]uint64)
+	messages := make(map[uint32]uint64) // of each client at the last look
+	made := make(map[uint32]time.Time)  // the last checkpoint
 	for {
-		var at time.Time
+		kept := s.archiveKept(ctx, x)
+		at := time.Now()
 		select {
 		case <-ctx.Done():
 			return
-		case at = <-every.C:
+		case <-x.kept:
+			continue
+		case at = <-time.After(min(max(kept/8, cmp.Or(s.options.look, leastLook)), mostLook)):
 		}
+		kept = s.archiveKept(ctx, x)
 		now := make(map[uint32]uint64)
+		last := make(map[uint32]time.Time)
 		failed := 0
 		var first error
 		for _, c := range s.Clients() {
-			n := c.Totals().Messages
-			now[c.ID()] = n
-			if n < before[c.ID()]+busyMessages {
+			id := c.ID()
+			now[id] = c.Totals().Messages
+			base, began := made[id], c.Began()
+			if base.Before(began) {
+				base = began
+			}
+			last[id] = base
+			if now[id] < messages[id]+busyMessages && at.Sub(base) < kept/2 {
 				continue
 			}
-			if err := x.Checkpoint(ctx, c.ID(), at.Add(-time.Second), c.ArchivePeers()); err != nil && ctx.Err() == nil {
+			peers := c.ArchivePeers()
+			if len(peers) == 0 {
+				continue
+			}
+			if err := x.Checkpoint(ctx, id, at.Add(-time.Second), peers, true); err == nil {
+				last[id] = at
+			} else if ctx.Err() == nil {
 				failed++
 				first = cmp.Or(first, err)
 			}
 		}
-		before = now
+		messages, made = now, last
 		if failed > 0 {
 			s.say("Archive: no checkpoints of %d clients: %v", failed, first)
 		}
 	}
+}
+
+// archiveKept is for how long messages are kept: as retention says, or less where they are too many.
+func (s *Station) archiveKept(ctx context.Context, x *archiving) time.Duration {
+	age, most := x.Retention()
+	if bytes, from, _, err := x.Span(ctx); err == nil && bytes >= uint64(most)/10*8 && !from.IsZero() {
+		age = min(age, time.Since(from))
+	}
+	return age
 }
 
 // FlushArchive throws away what is archived of a client, forever where gone says that the client is no more, and says

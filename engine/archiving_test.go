@@ -261,6 +261,31 @@ func (r *router) sameInThePast() {
 	}
 }
 
+// A router that says nothing more for longer than is kept can be asked about all the same: a checkpoint is made before what it said
+// goes.
+func TestThePastOfAQuietRouter(t *testing.T) {
+	const kept = 2 * time.Second
+	s := startStation(t, func(o *Options) { archiveIn(t.TempDir())(o); o.look = 50 * time.Millisecond })
+	if err := s.SetArchiveRetention(t.Context(), kept, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	p := bmptest.NewPeer("10.0.0.1", 65001)
+	r := connect(t, s, "127.0.0.2", "edge1")
+	r.send(new(bmptest.Session).PeerUp(p).Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16", "10.2.0.0/16")))
+	said := now()
+	until(t, "it is long ago", func() bool { return time.Since(said) > 2*kept })
+	for _, ago := range []time.Duration{0, kept / 4} {
+		h, err := s.Archive().At(t.Context(), r.client.ID(), archive.Want{}, now().Add(-ago))
+		if err != nil || h.Incomplete || len(h.Routes) != 2 {
+			t.Errorf("%v ago: %d routes, %+v, %v", ago, len(h.Routes), h, err)
+		}
+	}
+	r.sameInThePast()
+	if n := len(lines(s, "no checkpoints")); n > 0 {
+		t.Errorf("%q", lines(s, "no checkpoints"))
+	}
+}
+
 // A router that comes and goes does not keep what is stale for longer than any may be.
 func TestStaleRoutesOfAFlappingRouter(t *testing.T) {
 	p := bmptest.NewPeer("10.0.0.1", 65001)

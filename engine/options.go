@@ -53,6 +53,7 @@ type Options struct {
 	settle     time.Duration                  // there must be memory for so long before new clients are taken again; 0: 10 s
 	memoryLeft func() (left int64, by string) // what more there is, for tests; nil: the kernel's word
 	relays     relayTiming
+	look       time.Duration // at the archive for checkpoints, at least; 0: leastLook
 }
 
 func (o Options) withDefaults() Options {

@@ -21,7 +21,8 @@ import (
 // A checkpoint is the tables of one peer at a time, as a replay of the messages up to it left them: later replays of the
 // peer begin there. It is stored in parts:
 //
-//	headers   Bmp-Kind: table | Bmp-Time: the time | Bmp-Block: run | Bmp-Peer: the peer | Bmp-Part: number, how many
+//	headers   Bmp-Kind: table | Bmp-Time: the time | Bmp-Block: run | Bmp-Peer: the peer | Bmp-Part: number, how many |
+//	          Bmp-Set: how many peers the client had in all, if there is one of each
 //	payload   s2 of a table, in gob
 type tablePart struct {
 	seq   uint64
@@ -30,11 +31,13 @@ type tablePart struct {
 	peer  PeerKey
 	part  int64
 	parts int64
+	set   int64 // 0: not of all peers
 }
 
 const (
 	hdrPeer = "Bmp-Peer"
 	hdrPart = "Bmp-Part"
+	hdrSet  = "Bmp-Set"
 )
 
 // partRoutes is how many routes a part has at most, so that it stays below a megabyte.
@@ -110,6 +113,9 @@ func parseTablePart(h nats.Header, seq uint64) (*tablePart, error) {
 			if err = parseNumbers(h.Get(hdrPart), &t.part, &t.parts); err == nil {
 				t.peer, err = parsePeer(h.Get(hdrPeer))
 			}
+			if v := h.Get(hdrSet); v != "" && err == nil {
+				err = parseNumbers(v, &t.set)
+			}
 		}
 	}
 	return t, err
@@ -117,9 +123,14 @@ func parseTablePart(h nats.Header, seq uint64) (*tablePart, error) {
 
 // Checkpoint stores what peers of a client held at a time, so that later questions about them need not go back further.
 // It replays the messages since the checkpoint before, a few peers at once. The time must be past, and messages up to
-// it appended. It is meant to be called every hour for clients with many messages, by one goroutine.
-func (a *Archive) Checkpoint(ctx context.Context, client uint32, at time.Time, peers []PeerKey) error {
+// it appended. With whole, peers are all that the client has, so that later questions about all of it need not, either. It is
+// meant to be called now and then, by one goroutine: for clients with many messages, and before their oldest are no longer kept.
+func (a *Archive) Checkpoint(ctx context.Context, client uint32, at time.Time, peers []PeerKey, whole bool) error {
 	const together = 16
+	set := 0
+	if whole {
+		set = len(peers)
+	}
 	for len(peers) > 0 {
 		n := min(together, len(peers))
 		r, _, err := a.replay(ctx, client, Want{Peers: peers[:n]}, at, nil)
@@ -130,7 +141,7 @@ func (a *Archive) Checkpoint(ctx context.Context, client uint32, at time.Time, p
 			return fmt.Errorf("archive: no checkpoint of client %d: its messages do not go back to a session's beginning", client)
 		}
 		for _, k := range peers[:n] {
-			if err := a.savePeer(client, r, k, at.UnixNano()); err != nil {
+			if err := a.savePeer(client, r, k, at.UnixNano(), set); err != nil {
 				return err
 			}
 		}
@@ -140,7 +151,7 @@ func (a *Archive) Checkpoint(ctx context.Context, client uint32, at time.Time, p
 }
 
 // savePeer stores the tables of a peer.
-func (a *Archive) savePeer(client uint32, r *replayer, k PeerKey, at int64) error {
+func (a *Archive) savePeer(client uint32, r *replayer, k PeerKey, at int64, set int) error {
 	parts := []*table{{At: at, Run: r.run, Gen: r.gen, Down: r.down, Peer: k, First: true, After: r.after, StaleFor: r.staleFor, StaleEnd: r.staleEnd}}
 	if p := r.peers[k]; p != nil {
 		t := parts[0]
@@ -189,11 +200,14 @@ func (a *Archive) savePeer(client uint32, r *replayer, k PeerKey, at int64) erro
 				hdrPeer: {peerText(k)}, hdrPart: {numbers(int64(n), int64(len(parts)))},
 			},
 		}
+		if set > 0 {
+			m.Header[hdrSet] = []string{strconv.Itoa(set)}
+		}
 		seq, err := a.store1(m, fmt.Sprintf("t%x.%d.%d.%d.%s", a.run, client, at, n, peerText(k)))
 		if err != nil {
 			return fmt.Errorf("archive: checkpoint: %w", err)
 		}
-		stored = append(stored, &tablePart{seq, at, t.Run, k, int64(n), int64(len(parts))})
+		stored = append(stored, &tablePart{seq, at, t.Run, k, int64(n), int64(len(parts)), int64(set)})
 	}
 	x := a.catalog.client(client)
 	x.mu.Lock()
@@ -205,7 +219,7 @@ func (a *Archive) savePeer(client uint32, r *replayer, k PeerKey, at int64) erro
 }
 
 // checkpoints finds, for each wanted peer, the parts of its newest whole checkpoint at or before a time; nil if one of them
-// has none. covered is the time of the oldest.
+// has none. covered is the time of the oldest. Where all peers are wanted these are the newest that are of all of one time.
 func (a *Archive) checkpoints(ctx context.Context, client uint32, want *Want, at int64) (parts []*tablePart, covered int64, err error) {
 	x, err := a.catalog.load(ctx, client)
 	if err != nil {
@@ -217,6 +231,8 @@ func (a *Archive) checkpoints(ctx context.Context, client uint32, want *Want, at
 	}
 	whole := make(map[point][]*tablePart)
 	best := make(map[PeerKey]int64)
+	sets := make(map[int64]int64) // how many peers are whole
+	newest := int64(-1 << 63)
 	for _, t := range x.tables {
 		if t.at > at {
 			continue
@@ -225,15 +241,25 @@ func (a *Archive) checkpoints(ctx context.Context, client uint32, want *Want, at
 		if int64(len(whole[p])) == t.part {
 			whole[p] = append(whole[p], t)
 		}
-		if int64(len(whole[p])) == t.parts && t.at > best[t.peer] {
-			best[t.peer] = t.at
+		if int64(len(whole[p])) != t.parts {
+			continue
+		}
+		best[t.peer] = max(best[t.peer], t.at)
+		if sets[t.at]++; sets[t.at] == t.set {
+			newest = max(newest, t.at)
 		}
 	}
 	x.mu.Unlock()
 	peers := want.Peers
 	if len(peers) == 0 {
-		for k := range best {
-			peers = append(peers, k)
+		for p := range whole {
+			if p.at == newest {
+				peers = append(peers, p.peer)
+				best[p.peer] = newest
+			}
+		}
+		if len(peers) == 0 {
+			return nil, 0, nil
 		}
 	}
 	covered = at

@@ -80,6 +80,12 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	if len(want.Peers) > 0 && len(want.Keys) == 0 && parts != nil {
 		p.parts, floor = parts, covered
 	}
+	i, err := a.stream(messageStream).Info(ctx)
+	if err != nil {
+		return p, wrapIn(ctx, err)
+	}
+	state := newStreamState(i)
+	gone := int64(-1 << 63)
 	var run int64 // of the station that holds what is held at base
 	var nextRun int64
 	found, back, enough, covers, further := false, false, false, false, want.further
@@ -89,6 +95,10 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	// What came later is not looked at, but for what follows the time: it says when the station was started anew.
 	skip := func(s, before *segment) bool { return p.cut == 0 && s.from > t && before != nil && before.from > t }
 	err = a.catalog.backFor(ctx, client, said, skip, func(i *info, listed bool) bool {
+		if i.seq < state.first && a.expired(&state, i) {
+			gone = i.last
+			return false
+		}
 		if g := i.gap; g != nil && i.count == 0 && (run == 0 || i.run == run) {
 			// There is nothing to be read in it. So it is not the block before which all came, nor the first of its run.
 			if g.From.UnixNano() <= t && len(p.gaps) < maxPlanGaps {
@@ -176,8 +186,11 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		}
 		return !found
 	})
-	if found && !covers {
+	if found && !covers || gone > covered {
 		p.parts = nil // what came between them and the blocks is not read
+	}
+	if gone > covered {
+		parts = nil
 	}
 	slices.Reverse(p.blocks)
 	slices.Reverse(walked)
@@ -197,7 +210,8 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		return a.plan(ctx, client, &again, at, from, prune)
 	}
 	// The archive ends before the beginning of a session was found: it began there, or what is older is no longer kept.
-	if !enough && !found && p.parts == nil && len(p.blocks) > 0 && !a.begins(ctx, client, p.blocks[0]) {
+	missing := gone != -1<<63 || len(p.blocks) > 0 && !a.begins(ctx, client, p.blocks[0])
+	if !enough && !found && p.parts == nil && missing {
 		p.parts, p.incomplete = parts, parts == nil
 	}
 	if said != nil && p.parts == nil && from == 0 {

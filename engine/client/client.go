@@ -220,6 +220,19 @@ func (c *Client) DownSince() time.Time {
 	return time.Unix(0, c.since)
 }
 
+// Began is when its newest session began; the zero time if it had none since the station started.
+func (c *Client) Began() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session != nil {
+		return c.session.start
+	}
+	if n := len(c.log); n > 0 {
+		return c.log[n-1].Start
+	}
+	return time.Time{}
+}
+
 // Session is the running session; nil while the client is down.
 func (c *Client) Session() *Session {
 	c.mu.Lock()

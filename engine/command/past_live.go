@@ -4,16 +4,79 @@ import (
 	"context"
 	"time"
 
+	"bmp/engine/archive"
 	"bmp/engine/client"
 	"bmp/engine/rib"
 	"bmp/proto/bgp"
+	"bmp/proto/bmp"
 )
 
 // storeTick is how exact the times of the route store are: they are rounded down by less than that.
 const storeTick = 125 * time.Millisecond
 
-// dumpTime is how long after a session began routes of the one before may be stale.
-const dumpTime = 10 * time.Minute
+// dumpTime is how long after a session began routes of the one before may be stale (client.Timing.StaleMost).
+const dumpTime = time.Hour
+
+// unchangedSince adds to what the archive knows of a client at a time, where that is not all, the live routes that have not
+// changed since: they were the routes then, too.
+func (c *call) unchangedSince(ctx context.Context, q *pastQuery, pc *pastClient, w *archive.Want, at time.Time, rows []shownRoute) ([]shownRoute, error) {
+	if pc.live == nil || c.h.pastOnly {
+		return rows, nil
+	}
+	type name struct {
+		peer   uint32
+		view   bmp.View
+		family bgp.Family
+		path   uint32
+		key    string
+	}
+	of := func(r *shownRoute) name { return name{r.peer, r.view, r.family, r.pathID, string(r.key)} }
+	known := make(map[name]bool, len(rows))
+	for i := range rows {
+		known[of(&rows[i])] = true
+	}
+	wanted := make(map[uint32]bool)
+	for _, k := range pc.peers {
+		if l := pc.labels[k]; l != nil {
+			wanted[l.ID] = true
+		}
+	}
+	labels := make(map[uint32]*client.Label)
+	where := func(o rib.Owner) bool { return o.Client == pc.id && (len(pc.peers) == 0 || wanted[o.Peer]) }
+	take := func(f bgp.Family, batch []rib.Route) error {
+		for i := range batch {
+			r := c.live(f, &batch[i])
+			if r.since.Add(storeTick).After(at) || known[of(&r)] || w.Select != nil && !w.Select(r.view, f, r.key, r.pathID) ||
+				w.Keep != nil && !w.Keep(archive.PeerKey{}, f, r.record) {
+				continue
+			}
+			r = c.hold(f, &batch[i])
+			if labels[r.peer] == nil {
+				labels[r.peer] = c.label(r.client, r.peer)
+			}
+			r.label = labels[r.peer]
+			if rows = append(rows, r); len(rows) > maxPastRoutes {
+				return archive.ErrTooMany
+			}
+		}
+		return nil
+	}
+	queries := make([]rib.Query, 0, max(len(w.Keys), len(q.families)))
+	for _, k := range w.Keys {
+		queries = append(queries, rib.Query{Family: k.Family, Where: where, Match: rib.Exact, Key: k.Key})
+	}
+	for _, f := range q.families {
+		if w.Keys == nil {
+			queries = append(queries, rib.Query{Family: f, Where: where})
+		}
+	}
+	for _, x := range queries {
+		if err := c.station.Store().Query(ctx, x, func(batch []rib.Route) error { return take(x.Family, batch) }); err != nil {
+			return nil, tooMany(err)
+		}
+	}
+	return rows, nil
+}
 
 // liveAt answers from the live tables, as far as they can tell what was at a time: a route whose last change is before it
 // was the route then; and where neither a route of the prefix was withdrawn or replaced since, nor a table emptied or

@@ -423,7 +423,10 @@ func (n *pastNotes) add(format string, args ...any) {
 // take notes what an answer of a client leaves open. down is since when the client was, at the time of when.
 func (n *pastNotes) take(c *call, pc *pastClient, h *archive.Held) {
 	name := pc.called
-	if h.Incomplete {
+	switch {
+	case h.Incomplete && h.Begin.IsZero():
+		n.add("%s: incomplete, what it said up to then is no longer kept", name)
+	case h.Incomplete:
 		n.add("%s: incomplete, its messages from before %s are no longer kept", name, c.moment(h.Begin))
 	}
 	if h.SetBack {

@@ -79,16 +79,24 @@ func (c *call) routesAt(ctx context.Context, q *pastQuery, at time.Time) (rows [
 			return nil, tooMany(err)
 		}
 		q.notes.take(c, pc, &h)
+		unknown := h.Incomplete || h.Begin.IsZero()
 		switch {
-		case h.Begin.IsZero():
+		case h.Begin.IsZero() && !h.Incomplete:
 			q.notes.unseen = append(q.notes.unseen, pc.called)
 		case !h.Down.IsZero():
 			q.notes.downOf(c, pc, &h, h.Down, at)
 		}
 		labels := pc.pastLabels(h.Peers)
+		rows := make([]shownRoute, 0, len(h.Routes))
 		for i := range h.Routes {
-			live = append(live, pc.row(&h.Routes[i], labels))
+			rows = append(rows, pc.row(&h.Routes[i], labels))
 		}
+		if unknown {
+			if rows, err = c.unchangedSince(ctx, q, pc, &w, at, rows); err != nil {
+				return nil, err
+			}
+		}
+		live = append(live, rows...)
 		if len(live) > maxPastRoutes {
 			return nil, tooMany(archive.ErrTooMany)
 		}

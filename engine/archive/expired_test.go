@@ -1,0 +1,88 @@
+package archive
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"bmp/proto/bgp"
+	"bmp/proto/bmp"
+	"bmp/proto/bmptest"
+)
+
+// TestTheDumpHasExpired: what a session said long ago is no longer kept. Then answers are incomplete, and say so, unless there is
+// a checkpoint of all that is newer than what is gone.
+func TestTheDumpHasExpired(t *testing.T) {
+	peers := []bmptest.Peer{bmptest.NewPeer("10.0.0.1", 65000), bmptest.NewPeer("10.0.0.2", 65000)}
+	var keys []PeerKey
+	for i := range peers {
+		keys = append(keys, PeerKeyOf(&peers[i].Header))
+	}
+	key := func(p string) RouteKey {
+		return RouteKey{bgp.IPv4Unicast, bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, netip.MustParsePrefix(p))}
+	}
+	now := time.Now()
+	dump, later := now.Add(-2*time.Hour), now.Add(-10*time.Minute)
+	for name, c := range map[string]struct {
+		checkpoint time.Time // zero: none
+		of         []PeerKey
+		more       bool // something is kept
+		purge      uint64
+		want       int // routes at the end, of 2 peers with 2 each and, with more, one that came later
+		incomplete bool
+	}{
+		"nothing is kept":              {purge: 100, incomplete: true},
+		"something is kept":            {more: true, purge: 6, want: 1, incomplete: true},
+		"a checkpoint":                 {checkpoint: now.Add(-time.Hour), of: keys, purge: 100, want: 4},
+		"a checkpoint and more":        {checkpoint: now.Add(-time.Hour), of: keys, more: true, purge: 6, want: 5},
+		"of one peer alone":            {checkpoint: now.Add(-time.Hour), of: keys[:1], more: true, purge: 6, want: 1, incomplete: true},
+		"older than what is gone":      {checkpoint: dump.Add(90 * time.Second), of: keys, more: true, purge: 6, want: 1, incomplete: true},
+		"all is kept":                  {more: true, want: 5},
+		"all is kept and a checkpoint": {checkpoint: now.Add(-time.Hour), of: keys, more: true, want: 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := open(t, Options{MaxAge: time.Hour})
+			p := a.Client(1)
+			at := dump
+			say := func(s *bmptest.Session) {
+				p.Append(&Entry{Time: at, Raw: s.Bytes(), Context: bgp.Context{AS4: true}})
+				syncArchive(t, a, 1)
+				at = at.Add(time.Minute)
+			}
+			announce := func(i int, prefixes ...string) {
+				u := bmptest.Update{ASPath: []uint32{65000}, Announce: bmptest.Prefixes(prefixes...)}
+				say(new(bmptest.Session).Monitor(peers[i], bmp.AdjInPre, u.Bytes()))
+			}
+			p.Begin(SessionRecord{Session: 1, Time: at})
+			for i := range peers {
+				say(new(bmptest.Session).PeerUp(peers[i])) // blocks 1, 2
+			}
+			for i := range peers {
+				announce(i, "10.1.1.0/24") // 3, 4
+				announce(i, "10.2.2.0/24")
+			}
+			if !c.checkpoint.IsZero() {
+				if err := a.Checkpoint(bg, 1, c.checkpoint, c.of, len(c.of) == len(keys)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if at = later; c.more {
+				announce(1, "10.3.3.0/24")
+			}
+			if err := a.store.msgs.Purge(bg, jetstream.WithPurgeSequence(c.purge+1)); c.purge > 0 && err != nil {
+				t.Fatal(err)
+			}
+			for what, want := range map[string]Want{"all": {}, "peers": {Peers: keys}, "keys": {Keys: []RouteKey{key("10.1.1.0/24"), key("10.2.2.0/24"), key("10.3.3.0/24")}}} {
+				if what == "peers" && name == "of one peer alone" {
+					continue // that one is known
+				}
+				h, err := a.At(bg, 1, want, now)
+				if err != nil || len(h.Routes) != c.want || h.Incomplete != c.incomplete || len(h.Corrupt) > 0 {
+					t.Errorf("%s: %d routes, want %d, incomplete %v, begin %v, %v, %v", what, len(h.Routes), c.want, h.Incomplete, h.Begin, h.Corrupt, err)
+				}
+			}
+		})
+	}
+}
