@@ -23,6 +23,7 @@ type Archive struct {
 	o    Options
 	run  int64   // when it was opened, unix nanoseconds: with a client's block numbers, what makes a block unique
 	runs []int64 // those of the station that are remembered, this one the last
+	ends []int64 // of each, its last sign of life; 0: none
 	seed uint64  // of the hashes in this run's lists: no router can know it
 
 	retaining sync.Mutex // held by SetRetention
@@ -112,7 +113,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	if a.store, err = openStore(ctx, &a.o, a.run); err != nil {
 		return nil, err
 	}
-	a.runs = a.store.runs
+	a.runs, a.ends = a.store.runs, a.store.ends
 	a.spill = &spill{a: a, stop: make(chan struct{}), done: make(chan struct{})}
 	if err := a.spill.open(); err != nil {
 		a.store.close()
@@ -525,6 +526,15 @@ func (a *Archive) revive() {
 		return
 	}
 	a.failing.Store(0)
+}
+
+// aliveIn is up to when all is known that came in a run that ended without a word, as far as other signs of life tell than
+// what a client said; 0: there is none.
+func (a *Archive) aliveIn(run int64) int64 {
+	if i := slices.Index(a.runs, run); i >= 0 {
+		return a.ends[i]
+	}
+	return 0
 }
 
 // runAfter is the run that followed another: when the station was started anew. It is next, which followed some time,

@@ -2,6 +2,8 @@ package archive
 
 import (
 	"net/netip"
+	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -208,5 +210,57 @@ func TestRunsWithoutTheClient(t *testing.T) {
 			check("after the client came", a, minute(31))
 		}
 		closeArchive(t, a)
+	}
+}
+
+// TestAQuietClientOfAKilledStation: its session went on for as long as the station gave signs of life, whatever the client said.
+func TestAQuietClientOfAKilledStation(t *testing.T) {
+	for _, sign := range []string{"of its own", "another client's"} {
+		t.Run(sign, func(t *testing.T) {
+			dir, killed := t.TempDir(), t.TempDir()
+			began := time.Now().Add(-time.Hour).Truncate(time.Second)
+			var now atomic.Int64
+			now.Store(began.UnixNano())
+			a := open(t, Options{Dir: dir, now: func() time.Time { return time.Unix(0, now.Load()) }})
+			peer := bmptest.NewPeer("10.0.0.1", 65000)
+			u := bmptest.Update{ASPath: []uint32{65000}, Announce: bmptest.Prefixes("10.1.1.0/24")}
+			p := a.Client(1)
+			p.Begin(SessionRecord{Session: 1, Time: began, Start: began, Name: "edge1"})
+			feed(p, [][]byte{new(bmptest.Session).PeerUp(peer).Bytes(), new(bmptest.Session).Monitor(peer, bmp.AdjInPre, u.Bytes()).Bytes()}, began.Add(time.Second), time.Second)
+			syncArchive(t, a, 1)
+			end := began.Add(20 * time.Minute)
+			if sign == "of its own" {
+				now.Store(end.Add(aliveSpare).UnixNano())
+				eventually(t, "the sign", func() bool { return readAlive(dir) == end.UnixNano() })
+			} else {
+				a.Client(2).Append(&Entry{Time: end, Raw: []byte("x")})
+				syncArchive(t, a, 2)
+			}
+			if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			again := began.Add(30 * time.Minute)
+			for run := range 2 {
+				b := open(t, Options{Dir: killed, now: func() time.Time { return again.Add(time.Duration(run) * time.Minute) }})
+				for _, c := range []struct {
+					at     time.Duration
+					routes int
+					down   bool
+				}{{10 * time.Minute, 1, false}, {25 * time.Minute, 1, true}, {40 * time.Minute, 0, true}} {
+					h, err := b.At(bg, 1, Want{}, began.Add(c.at))
+					if err != nil || len(h.Routes) != c.routes || h.Down.IsZero() == c.down || c.routes > 0 && h.Routes[0].Stale != c.down {
+						t.Errorf("run %d, after %v: %+v, %v", run, c.at, h, err)
+					}
+					if c.routes > 0 && c.down && (!h.Down.Equal(end) || len(h.Unknown) != 1 || !h.Unknown[0].From.Equal(end) || !h.Unknown[0].To.Equal(again)) {
+						t.Errorf("run %d: down since %v, unknown %v", run, h.Down, h.Unknown)
+					}
+				}
+				list, err := b.Sessions(bg, 1)
+				if err != nil || len(list) != 1 || list[0].Reason != "station killed" || !list[0].LastRecord.Equal(end) || list[0].Messages != 2 {
+					t.Errorf("run %d: %+v, %v", run, list, err)
+				}
+				closeArchive(t, b)
+			}
+		})
 	}
 }

@@ -285,7 +285,7 @@ type Session struct {
 	// those that are archived.
 	SessionRecord
 	End         time.Time // zero: it goes on, or the station was killed before it ended
-	LastRecord  time.Time // arrival of the newest record of it
+	LastRecord  time.Time // arrival of the newest record of it; of a station that was killed its last sign of life, if that was later
 	LastMessage time.Time // arrival of the newest message of it that is kept; zero: none is
 }
 
@@ -329,7 +329,7 @@ func (a *Archive) Sessions(ctx context.Context, client uint32) ([]Session, error
 	var run int64 // of the newest session
 	killed := func() {
 		s, t := &out[len(out)-1], runs[run]
-		s.Reason, s.LastRecord = "station killed", time.Unix(0, t.last)
+		s.Reason, s.LastRecord = "station killed", time.Unix(0, max(t.last, a.aliveIn(run)))
 		s.Messages, s.Bytes = s.Messages+t.messages, s.Bytes+t.bytes
 	}
 	var said int64 // arrival of its newest message

@@ -562,10 +562,10 @@ func (r *replayer) endSession() {
 }
 
 // cutOff ends a session that has no end though the station was started anew at a time: it was killed. Of what the client said
-// after its last record that is kept, nothing is known.
+// after its last record that is kept, or the last sign of life of the station, nothing is known.
 func (r *replayer) cutOff(began int64) {
 	last, over := r.plan.lasts[r.run]
-	last = max(last, r.now)
+	last = max(last, r.now, min(r.a.aliveIn(r.run), began))
 	if !over || r.down != 0 || last > r.at || last > began {
 		return
 	}

@@ -29,6 +29,7 @@ type spill struct {
 	buf   []byte
 	runs  bool // run was started
 	rest  unkept
+	alive *os.File
 
 	mu   sync.Mutex // guards live of the files
 	stop chan struct{}
@@ -77,6 +78,11 @@ func (s *spill) open() error {
 		}
 	}
 	rest, err := s.rest.open(a.o.Dir)
+	if err == nil {
+		if s.alive, err = os.OpenFile(filepath.Join(a.o.Dir, aliveFile), os.O_WRONLY|os.O_CREATE, 0o640); err != nil {
+			err = fmt.Errorf("archive: %w", err)
+		}
+	}
 	if err != nil {
 		s.close(nil)
 		return err
@@ -175,9 +181,17 @@ func (s *spill) run() {
 			if now.Sub(s.rest.looks) >= unkeptEvery {
 				s.rest.looks = now
 				s.rest.remember(s.a.inMemoryAlone(now, false)) // an error is that of the disk, which is told
+				s.live()
 			}
 		}
 	}
+}
+
+// live says that the station is alive.
+func (s *spill) live() {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(s.a.o.now().Add(-aliveSpare).UnixNano()))
+	s.alive.WriteAt(b[:], 0) // an error is that of the disk, which is told
 }
 
 // tidy empties files of which everything is stored.
@@ -286,6 +300,9 @@ func (s *spill) close(lost []unkeptBlocks) {
 	s.end()
 	s.rest.remember(lost)
 	s.rest.close()
+	if s.alive != nil {
+		s.alive.Close()
+	}
 	for _, x := range s.files {
 		if x == nil {
 			continue

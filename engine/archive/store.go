@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -44,6 +45,8 @@ type store struct {
 	streams
 	run   int64   // of this process
 	runs  []int64 // see Archive.runs
+	ends  []int64 // of runs
+	alive int64   // the last sign of life of the run before, as the folder has it; 0: there is none
 	began time.Time
 	ample atomic.Int64 // until when there is so much room on the disk that nobody need look; nanoseconds since began
 }
@@ -87,6 +90,7 @@ func openStore(ctx context.Context, o *Options, run int64) (*store, error) {
 		if err := s.claim(); err != nil {
 			return nil, err
 		}
+		s.alive = readAlive(o.Dir)
 	}
 	if err := s.connect(ctx); err != nil {
 		s.close()
@@ -277,11 +281,13 @@ func (s *store) stream(ctx context.Context, c jetstream.StreamConfig, strict boo
 func (s *store) stream1(ctx context.Context, c jetstream.StreamConfig, strict bool) (jetstream.Stream, error) {
 	st, err := s.js.Stream(ctx, c.Name)
 	if _, ok := c.Metadata[runsKey]; ok && (err == nil || errors.Is(err, jetstream.ErrStreamNotFound)) {
-		was := ""
+		var was map[string]string
+		before := s.alive
 		if err == nil {
-			was = st.CachedInfo().Config.Metadata[runsKey]
+			was = st.CachedInfo().Config.Metadata
+			before = max(before, s.lastOf(ctx, st))
 		}
-		c.Metadata[runsKey] = s.addRun(was)
+		c.Metadata[runsKey], c.Metadata[endsKey] = s.addRun(was[runsKey], was[endsKey], before)
 	}
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
@@ -309,22 +315,63 @@ func (s *store) stream1(ctx context.Context, c jetstream.StreamConfig, strict bo
 // in a run has no block of it, and yet what the station held of the client ended with it.
 const runsKey = "bmp-runs"
 
+// endsKey is likewise the last sign of life that there is of each, 0 for none: what a client had said by then is known, also
+// where the station was killed.
+const endsKey = "bmp-ends"
+
 // maxRuns bounds the starts that are remembered.
 const maxRuns = 1000
 
-// addRun adds this run to those there were, and returns them all as they are stored.
-func (s *store) addRun(was string) string {
-	s.runs = nil
-	for _, text := range strings.Fields(was) {
-		if run, err := strconv.ParseInt(text, 10, 64); err == nil {
-			s.runs = append(s.runs, run)
+// addRun adds this run to those there were, of which the last gave its last sign of life at a time, and returns them all, and
+// their ends, as they are stored.
+func (s *store) addRun(runs, ends string, before int64) (newRuns, newEnds string) {
+	parse := func(text string) (list []int64) {
+		for _, field := range strings.Fields(text) {
+			n, _ := strconv.ParseInt(field, 10, 64)
+			list = append(list, n)
 		}
+		return list
 	}
+	s.runs, s.ends = parse(runs), parse(ends)
+	s.ends = append(s.ends, make([]int64, max(0, len(s.runs)-len(s.ends)))...)[:len(s.runs)]
 	if n := len(s.runs); n == 0 || s.runs[n-1] != s.run {
-		s.runs = append(s.runs, s.run)
+		if n > 0 && before > s.runs[n-1] {
+			s.ends[n-1] = min(before, s.run)
+		}
+		s.runs, s.ends = append(s.runs, s.run), append(s.ends, 0)
 	}
-	s.runs = s.runs[max(0, len(s.runs)-maxRuns):]
-	return numbers(s.runs...)
+	from := max(0, len(s.runs)-maxRuns)
+	s.runs, s.ends = s.runs[from:], s.ends[from:]
+	return numbers(s.runs...), numbers(s.ends...)
+}
+
+// lastOf is when the newest message in the stream came, of whatever client, if that was in the run before; else 0.
+func (s *store) lastOf(ctx context.Context, st jetstream.Stream) int64 {
+	m, err := st.GetMsg(ctx, st.CachedInfo().State.LastSeq)
+	if err != nil {
+		return 0
+	}
+	i, err := parseInfo(m.Header, m.Sequence, 0)
+	if err != nil || i.run == s.run {
+		return 0
+	}
+	return i.last
+}
+
+// aliveFile has the time up to which all that came is known, unix nanoseconds, 8 bytes big endian: it is written to every
+// second, which is for the page cache alone.
+const aliveFile = "alive"
+
+// aliveSpare is what may not be known of what came before it is written: blocks are open for a second, and then they are
+// written within spillAfter, or in no time.
+const aliveSpare = blockTime + 5*spillAfter
+
+func readAlive(dir string) int64 {
+	b, err := os.ReadFile(filepath.Join(dir, aliveFile))
+	if err != nil || len(b) != 8 {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(b))
 }
 
 // clusterReplicas is how many times a block is kept in a cluster: as many that one server may be lost and writing goes on.
