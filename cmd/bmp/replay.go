@@ -22,7 +22,7 @@ import (
 type replayWords struct {
 	file  string
 	to    netip.AddrPort
-	speed float64 // 1: as it was recorded
+	speed float64 // 1: as it was recorded; 0: as fast as the station reads
 }
 
 const replayUsage = "bmp replay FILE ADDR:PORT [speed N]"
@@ -39,20 +39,24 @@ func parseReplay(words []string) (r replayWords, err error) {
 		if words[2] == "speed" {
 			return r, badUsage("Incomplete command: replay %s (expected: N)", strings.Join(words, " "))
 		}
-		return r, badUsage("Invalid input: %s (usage: %s)", words[2], replayUsage)
+		return r, badUsage("Invalid input: '%s' (usage: %s)", words[2], replayUsage)
 	case 4:
 		if words[2] != "speed" {
-			return r, badUsage("Invalid input: %s (usage: %s)", words[2], replayUsage)
+			return r, badUsage("Invalid input: '%s' (usage: %s)", words[2], replayUsage)
+		}
+		if words[3] == "max" {
+			r.speed = 0 // as fast as the station reads
+			break
 		}
 		if r.speed, err = strconv.ParseFloat(words[3], 64); err != nil || !(r.speed > 0) || r.speed > 1e9 {
-			return r, badUsage("Invalid input: %s (expected: N, how many times as fast as it was recorded)", words[3])
+			return r, badUsage("Invalid input: '%s' (expected: N, how many times as fast as it was recorded, or max)", words[3])
 		}
 	default:
-		return r, badUsage("Invalid input: %s (usage: %s)", words[4], replayUsage)
+		return r, badUsage("Invalid input: '%s' (usage: %s)", words[4], replayUsage)
 	}
 	r.file = words[0]
 	if r.to, err = netip.ParseAddrPort(words[1]); err != nil || r.to.Port() == 0 {
-		return r, badUsage("Invalid input: %s (expected: A.B.C.D:PORT or [X:X::X:X]:PORT)", words[1])
+		return r, badUsage("Invalid input: '%s' (expected: A.B.C.D:PORT or [X:X::X:X]:PORT)", words[1])
 	}
 	return r, nil
 }
@@ -77,7 +81,11 @@ func playRecording(ctx context.Context, r replayWords, stdout, stderr io.Writer)
 	if rep.Streams == 0 && errors.As(err, &refused) && refused.Op == "dial" {
 		return fail(stderr, noConnection, "No connection to %s: %s", r.to, reasonOf(refused))
 	}
-	fmt.Fprintf(stdout, "%s (%s): %s, %s in %s\n", f.Name(), f.Kind(), quantity.Of(rep.Streams, "router"), quantity.Bytes(rep.Bytes), time.Since(began).Round(10*time.Millisecond))
+	broken := ""
+	if ctx.Err() != nil {
+		broken = "interrupted after "
+	}
+	fmt.Fprintf(stdout, "%s (%s): %s%s, %s in %s\n", f.Name(), f.Kind(), broken, quantity.Of(rep.Streams, "router"), quantity.Bytes(rep.Bytes), time.Since(began).Round(10*time.Millisecond))
 	for _, what := range f.Skipped() {
 		fmt.Fprintf(stderr, "%% Left out: %s\n", what)
 	}

@@ -74,6 +74,10 @@ func TestTheDumpHasExpired(t *testing.T) {
 			if err := a.store.msgs.Purge(bg, jetstream.WithPurgeSequence(c.purge+1)); c.purge > 0 && err != nil {
 				t.Fatal(err)
 			}
+			st, err := a.Stats(bg)
+			if kept := st.Blocks; err != nil || st.Missing > 0 || st.Messages < kept || c.purge > 0 && st.Messages > kept {
+				t.Errorf("%d records in %d blocks, %d missing, %v", st.Messages, kept, st.Missing, err)
+			}
 			for what, want := range map[string]Want{"all": {}, "peers": {Peers: keys}, "keys": {Keys: []RouteKey{key("10.1.1.0/24"), key("10.2.2.0/24"), key("10.3.3.0/24")}}} {
 				if what == "peers" && name == "of one peer alone" {
 					continue // that one is known

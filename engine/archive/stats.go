@@ -167,10 +167,14 @@ func (a *Archive) sums(ctx context.Context, state streamState) (all map[uint32]*
 	for id, c := range clients {
 		c.mu.Lock()
 		for _, i := range slices.Concat(c.storing, c.pending) {
-			x := of(id)
-			x.add(i)
-			x.span(i.first, i.last)
-			young++
+			if i.last > cut {
+				young++
+			}
+			if !a.expired(&state, i) {
+				x := of(id)
+				x.add(i)
+				x.span(i.first, i.last)
+			}
 		}
 		c.mu.Unlock()
 	}

@@ -316,6 +316,9 @@ func showPastMessages(ctx context.Context, c *call, cl *client.Client) error {
 		from = t
 	}
 	if t, ok := c.m.Time("from"); ok {
+		if !from.IsZero() {
+			return c.invalid("from", "one time: since T, or from T to T")
+		}
 		from = t
 		t, _ := c.m.Time("to")
 		if to = c.through(t); to.Before(from) {

@@ -50,6 +50,16 @@ func (h *Handler) Values(ctx context.Context, q *control.Request, kind, partial 
 		})
 	case "LISTENER":
 		h.listenerValues(v, m)
+	case "ADDRPORT":
+		if m.Command.ID == "no relay" {
+			for _, r := range h.station.RelayRules() {
+				help := "of all clients"
+				if r.Who != "" {
+					help = "of client " + r.Who
+				}
+				v.add(r.To.String(), help)
+			}
+		}
 	case "ROUTER":
 		if m.Command.ID == "no connect" {
 			for _, d := range h.station.Dialled() {

@@ -101,12 +101,14 @@ func jsonTime(t time.Time, zone *time.Location) any {
 }
 
 // jsonCoarseTime is jsonTime without digits that are not known: the route store keeps times rounded down to an eighth of a
-// second, so hundredths would say what is not so.
+// second, so hundredths would say what is not so. It is rounded up: who asks what was at that time is told of the route.
 func jsonCoarseTime(t time.Time, zone *time.Location) any {
 	if t.IsZero() {
 		return nil
 	}
-	return t.In(zone).Format("2006-01-02T15:04:05.0Z07:00")
+	const tenth = 100 * time.Millisecond
+	up := t.Add(storeTick - time.Millisecond + tenth - time.Nanosecond).Truncate(tenth)
+	return up.In(zone).Format("2006-01-02T15:04:05.0Z07:00")
 }
 
 // jsonString is nil for a string that is empty, for values that may be absent.

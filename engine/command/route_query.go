@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -138,6 +139,19 @@ func (c *call) routeView(q *routeQuery) error {
 	return nil
 }
 
+// filterWithin is a word of another filter, or of a time, behind a blank in what was taken for a regular expression; empty for none.
+func filterWithin(re string) string {
+	words := strings.Fields(re)
+	for _, w := range words[min(1, len(words)):] {
+		switch w {
+		case "at", "since", "from", "history", "diff", "limit", "detail", "stale", "client", "peer", "view", "rd", "next-hop", "origin-as", "community",
+			"large-community", "ext-community", "med", "local-pref", "path-id":
+			return w
+		}
+	}
+	return ""
+}
+
 // routeAttrs reads the filters on attributes; all of them must let a route through.
 func (c *call) routeAttrs(q *routeQuery) error {
 	add := func(f func(rec []byte) bool) { q.attrs = append(q.attrs, f) }
@@ -149,6 +163,10 @@ func (c *call) routeAttrs(q *routeQuery) error {
 		})
 	}
 	if re, ok := c.m.Regexp("as-path"); ok {
+		if word := filterWithin(c.m.Value("as-path")); word != "" {
+			return c.invalid("as-path", fmt.Sprintf("a regular expression without '%s', which no path has: as-path takes the rest of the line, "+
+				"put it last or in quotes", word))
+		}
 		var path []byte // one query is one goroutine's
 		needs := literalASes(c.m.Value("as-path"))
 		add(func(rec []byte) bool {

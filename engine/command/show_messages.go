@@ -22,6 +22,8 @@ type messageJSON struct {
 	RouterTime any    `json:"router_time"`
 	Type       string `json:"type"`
 	Peer       any    `json:"peer"` // an address; null for Loc-RIB and messages without a peer
+	RD         any    `json:"rd"`
+	PeerName   any    `json:"peer_name"` // as commands take it; null for messages without a peer
 	View       any    `json:"view"`
 	Summary    string `json:"summary"`
 	Announced  int    `json:"announced"`
@@ -79,6 +81,12 @@ func (c *call) messageRecord(m *client.Message, f messageForm) filter.Record {
 	if f.json {
 		j := messageJSON{Time: c.time(m.Time), RouterTime: c.time(m.RouterTime), Type: m.Type.String(), Peer: addrJSON(d.peer),
 			Summary: d.summary, Announced: m.Announced, Withdrawn: m.Withdrawn, Bytes: len(m.Raw)}
+		if m.PeerName != "" {
+			place, _, ok := strings.Cut(m.PeerName, "/")
+			if j.PeerName = m.PeerName; ok {
+				j.RD = place
+			}
+		}
 		if m.HasView {
 			j.View = m.View.Key()
 		}

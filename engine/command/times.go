@@ -68,7 +68,10 @@ func (c *call) through(t time.Time) time.Time {
 
 // moment is a time in full, in the zone of who asks, as it is printed back.
 func (c *call) moment(t time.Time) string {
-	layout := "2006-01-02 15:04:05.999 MST"
+	layout := "2006-01-02 15:04:05.000 MST"
+	if t.Nanosecond() == 0 {
+		layout = "2006-01-02 15:04:05 MST"
+	}
 	return t.In(c.Zone).Format(layout)
 }
 

@@ -20,7 +20,7 @@ const (
 		"large-community LARGE...|ext-community EXT...|med N|local-pref N|path-id N|limit N|stale|detail|" +
 		"at T|since T|from T to T|history|diff T [T]"
 	// peerRouteFilters leave out what the command has said already.
-	peerRouteFilters = "rd RD|next-hop ADDR|as-path ASPATH|origin-as AS|community COMMUNITY...|large-community LARGE...|" +
+	peerRouteFilters = "view VIEW|rd RD|next-hop ADDR|as-path ASPATH|origin-as AS|community COMMUNITY...|large-community LARGE...|" +
 		"ext-community EXT...|med N|local-pref N|path-id N|limit N|stale|detail|at T|since T|from T to T|history|diff T [T]"
 	routeMatch = "(PREFIX|ADDR|NLRI) [exact|longer|shorter|lpm]"
 )

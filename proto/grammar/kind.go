@@ -72,7 +72,7 @@ var kinds = []Kind{
 	{Name: "RD", Help: "a route distinguisher", Expected: "AS:N or A.B.C.D:N", parse: parseRD},
 	{Name: "FAMILY", Help: "an address family", Expected: "a family (ipv4, ipv6 vpn, l2vpn-evpn ...)", words: families, parse: parseAFISAFI},
 	{Name: "VIEW", Help: "a view of the RIB", Expected: "adj-in-pre, adj-in-post, adj-out-pre, adj-out-post or loc-rib", words: views},
-	{Name: "TYPE", Help: "a type of BMP message", Expected: "a message type", words: messageTypes},
+	{Name: "TYPE", Help: "a type of BMP message", Expected: "a message type (peer-up, route-monitoring ...)", words: messageTypes},
 	{Name: "N", Help: "a number", Expected: "a number", parse: parseNumber},
 	{Name: "AS", Help: "an AS number", Expected: "an AS number (1 to 4294967295, or 1.10)", parse: parseAS},
 	{Name: "DURATION", Help: "a duration: 30s, 5m, 2h, 3d", Expected: "a duration (30s, 5m, 2h, 3d)", parse: func(s string, _ *Env) (any, error) { return wrapSyntax(ParseDuration(s)) }},
