@@ -4,6 +4,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bmp/engine"
+	"bmp/engine/archive"
+	"bmp/engine/cluster/clustertest"
 )
 
 // TestPastOfWhatHasExpired: of a router that said what it has before what is kept, the routes that have not changed since are
@@ -70,5 +74,26 @@ func TestWordsThatContradict(t *testing.T) {
 		if text, v := ts.typed(line); v.Err() != nil || !strings.Contains(text, "1 ") {
 			t.Errorf("%s: %s", line, text)
 		}
+	}
+}
+
+// TestPastWithoutTheCluster: what has not changed since is answered from the live tables, with the archive away.
+func TestPastWithoutTheCluster(t *testing.T) {
+	servers := clustertest.Start(t, 1)
+	ts := startStation(t, engine.Options{StateDir: t.TempDir(), Name: "edge", Archive: &archive.Options{URL: servers.URL(), MaxBytes: 1 << 30}})
+	ts.router("edge1").play(ts.Station, "initiation edge1 a router\nup 10.0.0.1 as=65001\nannounce 10.0.0.1 203.0.113.0/24 path=65001 nh=10.0.0.1")
+	time.Sleep(2 * storeTick) // until the time asked for is later than what the store says of the route
+	when := time.Now().UTC().Format(time.RFC3339Nano)
+	if err := ts.Archive().Sync(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	servers[0].Shutdown()
+	line := "show bgp 203.0.113.0/24 at " + when
+	waitFor(t, "the archive to be away", func() bool { return len(ts.warned(line+" | json")) > 0 })
+	if got, _ := ts.asked(line + " | json").([]any); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
+	if text, v := ts.typed("show bgp client 1 at " + when); v.Err() == nil {
+		t.Errorf("%s", text)
 	}
 }

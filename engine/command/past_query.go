@@ -59,7 +59,12 @@ func (c *call) pastClients(ctx context.Context, q *pastQuery) error {
 	var archived []uint32
 	if q.archive != nil {
 		var err error
-		if archived, err = q.archive.Clients(ctx); err != nil {
+		archived, err = q.archive.Clients(ctx)
+		switch {
+		case errors.Is(err, archive.ErrAway), errors.Is(err, archive.ErrNoAnswer):
+			// What has not changed since the time asked for is known without it.
+			q.notes.add("%v: clients that the station no longer knows are not asked", err)
+		case err != nil:
 			return err
 		}
 	}
