@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -147,6 +148,14 @@ func (a *Archive) Checkpoint(ctx context.Context, client uint32, at time.Time, p
 		}
 		peers = peers[n:]
 	}
+	i, err := a.stream(checkpointStream).Info(ctx)
+	if err != nil {
+		return wrapIn(ctx, err)
+	}
+	x := a.catalog.client(client)
+	x.mu.Lock()
+	x.tables = slices.DeleteFunc(x.tables, func(t *tablePart) bool { return t.seq < i.State.FirstSeq })
+	x.mu.Unlock()
 	return nil
 }
 

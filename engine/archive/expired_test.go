@@ -35,12 +35,13 @@ func TestTheDumpHasExpired(t *testing.T) {
 	}{
 		"nothing is kept":              {purge: 100, incomplete: true},
 		"something is kept":            {more: true, purge: 6, want: 1, incomplete: true},
-		"a checkpoint":                 {checkpoint: now.Add(-time.Hour), of: keys, purge: 100, want: 4},
-		"a checkpoint and more":        {checkpoint: now.Add(-time.Hour), of: keys, more: true, purge: 6, want: 5},
-		"of one peer alone":            {checkpoint: now.Add(-time.Hour), of: keys[:1], more: true, purge: 6, want: 1, incomplete: true},
+		"a checkpoint":                 {checkpoint: now.Add(-50 * time.Minute), of: keys, purge: 100, want: 4},
+		"a checkpoint alone":           {checkpoint: now.Add(-50 * time.Minute), of: keys, purge: 100, want: 4},
+		"a checkpoint and more":        {checkpoint: now.Add(-50 * time.Minute), of: keys, more: true, purge: 6, want: 5},
+		"of one peer alone":            {checkpoint: now.Add(-50 * time.Minute), of: keys[:1], more: true, purge: 6, want: 1, incomplete: true},
 		"older than what is gone":      {checkpoint: dump.Add(90 * time.Second), of: keys, more: true, purge: 6, want: 1, incomplete: true},
 		"all is kept":                  {more: true, want: 5},
-		"all is kept and a checkpoint": {checkpoint: now.Add(-time.Hour), of: keys, more: true, want: 5},
+		"all is kept and a checkpoint": {checkpoint: now.Add(-50 * time.Minute), of: keys, more: true, want: 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := open(t, Options{MaxAge: time.Hour})
@@ -74,6 +75,12 @@ func TestTheDumpHasExpired(t *testing.T) {
 			if err := a.store.msgs.Purge(bg, jetstream.WithPurgeSequence(c.purge+1)); c.purge > 0 && err != nil {
 				t.Fatal(err)
 			}
+			if name == "a checkpoint alone" { // and no index
+				x := a.catalog.client(1)
+				x.mu.Lock()
+				x.segments, x.pending, x.storing = nil, nil, nil
+				x.mu.Unlock()
+			}
 			st, err := a.Stats(bg)
 			if kept := st.Blocks; err != nil || st.Missing > 0 || st.Messages < kept || c.purge > 0 && st.Messages > kept {
 				t.Errorf("%d records in %d blocks, %d missing, %v", st.Messages, kept, st.Missing, err)
@@ -83,10 +90,38 @@ func TestTheDumpHasExpired(t *testing.T) {
 					continue // that one is known
 				}
 				h, err := a.At(bg, 1, want, now)
-				if err != nil || len(h.Routes) != c.want || h.Incomplete != c.incomplete || len(h.Corrupt) > 0 {
+				if err != nil || len(h.Routes) != c.want || h.Incomplete != c.incomplete || !c.incomplete && h.Begin.IsZero() || len(h.Corrupt) > 0 {
 					t.Errorf("%s: %d routes, want %d, incomplete %v, begin %v, %v, %v", what, len(h.Routes), c.want, h.Incomplete, h.Begin, h.Corrupt, err)
 				}
 			}
 		})
+	}
+}
+
+// TestCheckpointsAreForgotten: what is known of those that are no longer kept.
+func TestCheckpointsAreForgotten(t *testing.T) {
+	a := open(t, Options{})
+	peer := bmptest.NewPeer("10.0.0.1", 65000)
+	began := time.Now().Add(-time.Hour)
+	p := a.Client(1)
+	p.Begin(SessionRecord{Session: 1, Time: began})
+	p.Append(&Entry{Time: began, Raw: new(bmptest.Session).PeerUp(peer).Bytes(), Context: bgp.Context{AS4: true}})
+	syncArchive(t, a, 1)
+	tables := func() int {
+		x := a.catalog.client(1)
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return len(x.tables)
+	}
+	for n := range 4 {
+		if err := a.Checkpoint(bg, 1, began.Add(time.Duration(n+1)*time.Minute), []PeerKey{PeerKeyOf(&peer.Header)}, true); err != nil {
+			t.Fatal(err)
+		}
+		if want := min(n+1, 2); tables() != want {
+			t.Errorf("%d are known, want %d", tables(), want)
+		}
+		if i, err := a.store.checks.Info(bg); err != nil || a.store.checks.Purge(bg, jetstream.WithPurgeSequence(i.State.LastSeq)) != nil {
+			t.Fatal(err)
+		}
 	}
 }

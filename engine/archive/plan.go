@@ -76,16 +76,19 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 			return p, err
 		}
 	}
-	floor := int64(-1 << 63)
-	if len(want.Peers) > 0 && len(want.Keys) == 0 && parts != nil {
-		p.parts, floor = parts, covered
-	}
 	i, err := a.stream(messageStream).Info(ctx)
 	if err != nil {
 		return p, wrapIn(ctx, err)
 	}
 	state := newStreamState(i)
-	gone := int64(-1 << 63)
+	gone := int64(-1 << 63) // the newest record of what is no longer kept
+	if state.maxAge > 0 && covered < time.Now().Add(-state.maxAge).UnixNano() {
+		parts = nil // it will not be for long, and what came soon after it may have gone before it
+	}
+	floor := int64(-1 << 63)
+	if len(want.Peers) > 0 && len(want.Keys) == 0 && parts != nil {
+		p.parts, floor = parts, covered
+	}
 	var run int64 // of the station that holds what is held at base
 	var nextRun int64
 	found, back, enough, covers, further := false, false, false, false, want.further
@@ -210,9 +213,13 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		return a.plan(ctx, client, &again, at, from, prune)
 	}
 	// The archive ends before the beginning of a session was found: it began there, or what is older is no longer kept.
-	missing := gone != -1<<63 || len(p.blocks) > 0 && !a.begins(ctx, client, p.blocks[0])
-	if !enough && !found && p.parts == nil && missing {
-		p.parts, p.incomplete = parts, parts == nil
+	if !enough && !found && p.parts == nil {
+		switch {
+		case gone != -1<<63, len(p.blocks) > 0 && !a.begins(ctx, client, p.blocks[0]):
+			p.parts, p.incomplete = parts, parts == nil
+		case len(p.blocks) == 0:
+			p.parts = parts // what was before it is not even in the index any more
+		}
 	}
 	if said != nil && p.parts == nil && from == 0 {
 		var deciding []uint64
@@ -221,7 +228,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	}
 	p.whole = p.parts != nil || later != nil && a.begins(ctx, client, later)
 	p.all = !found
-	if p.parts != nil && p.begin > covered {
+	if p.parts != nil && (p.begin == 0 || p.begin > covered) {
 		p.begin = covered
 	}
 	return p, err
