@@ -325,15 +325,13 @@ func (s *Station) checkpoints(ctx context.Context, x *archiving) {
 	made := make(map[uint32]time.Time)  // the last checkpoint
 	for {
 		kept := s.archiveKept(ctx, x)
-		at := time.Now()
 		select {
 		case <-ctx.Done():
 			return
 		case <-x.kept:
 			continue
-		case at = <-time.After(min(max(kept/8, cmp.Or(s.options.look, leastLook)), mostLook)):
+		case <-time.After(min(max(kept/8, cmp.Or(s.options.look, leastLook)), mostLook)):
 		}
-		kept = s.archiveKept(ctx, x)
 		now := make(map[uint32]uint64)
 		last := make(map[uint32]time.Time)
 		failed := 0
@@ -346,14 +344,13 @@ func (s *Station) checkpoints(ctx context.Context, x *archiving) {
 				base = began
 			}
 			last[id] = base
-			if now[id] < messages[id]+busyMessages && at.Sub(base) < kept/2 {
+			at := time.Now()
+			old := kept/2 + kept/4*time.Duration(id%64)/64 // not all that came at a time at once
+			if now[id] < messages[id]+busyMessages && at.Sub(base) < old {
 				continue
 			}
-			peers := c.ArchivePeers()
-			if len(peers) == 0 {
-				continue
-			}
-			if err := x.Checkpoint(ctx, id, at.Add(-time.Second), peers, true); err == nil {
+			err := x.Checkpoint(ctx, id, at.Add(-time.Second), nil)
+			if err == nil || errors.Is(err, archive.ErrNoBase) { // there will be one when its router comes again
 				last[id] = at
 			} else if ctx.Err() == nil {
 				failed++
@@ -362,10 +359,13 @@ func (s *Station) checkpoints(ctx context.Context, x *archiving) {
 		}
 		messages, made = now, last
 		if failed > 0 {
-			s.say("Archive: no checkpoints of %d clients: %v", failed, first)
+			s.say("Archive: %d checkpoints could not be made, the first: %v", failed, first)
 		}
 	}
 }
+
+// StaleMost is for how long after a session began routes of the one before may be stale.
+func (s *Station) StaleMost() time.Duration { return s.options.Timing.WithDefaults().StaleMost }
 
 // archiveKept is for how long messages are kept: as retention says, or less where they are too many.
 func (s *Station) archiveKept(ctx context.Context, x *archiving) time.Duration {

@@ -26,7 +26,9 @@ type Appender struct {
 	buf     []byte    // the open block; nil when there is none
 	count   int       // records in it
 	opened  time.Time // when its first record came
+	first   int64     // arrival of its first record
 	last    int64     // arrival of the record before
+	raw     int       // bytes of its records, without their headers
 	back    bool      // the clock was set back before the open block
 	number  uint64    // of the open block, or the next one
 	sealed  []*sealed
@@ -43,6 +45,9 @@ type Appender struct {
 type sealed struct {
 	buf    []byte
 	count  int
+	first  int64 // arrival of the first record and of the last
+	last   int64
+	raw    int // bytes of the records, without their headers
 	number uint64
 	back   bool
 	full   bool // it was ended because it was full
@@ -188,9 +193,11 @@ func (p *Appender) append(r *record) bool {
 	}
 	if p.count == 0 {
 		p.begin(r.arrival < p.last)
+		p.first, p.raw = r.arrival, 0
 	}
 	p.buf = appendRecord(p.buf, r)
 	p.count++
+	p.raw += len(r.raw)
 	p.last = r.arrival
 	return true
 }
@@ -253,7 +260,7 @@ func (w *sealed) begin() time.Time {
 	if w.gap != nil {
 		return w.gap.From
 	}
-	return w.content().From
+	return time.Unix(0, w.first)
 }
 
 // waitingGaps are those that no stored block names yet, oldest first.
@@ -290,7 +297,7 @@ func (p *Appender) seal() {
 	if p.buf == nil && p.before == nil {
 		return
 	}
-	p.sealed = append(p.sealed, &sealed{buf: p.buf, count: p.count, number: p.number, back: p.back, gap: p.before, at: time.Now()})
+	p.sealed = append(p.sealed, &sealed{buf: p.buf, count: p.count, first: p.first, last: p.last, raw: p.raw, number: p.number, back: p.back, gap: p.before, at: time.Now()})
 	p.buf, p.count, p.before, p.back = nil, 0, nil, false
 	p.a.sealedCount.Add(1)
 	if !p.busy {

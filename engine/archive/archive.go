@@ -26,7 +26,7 @@ type Archive struct {
 	ends []int64 // of each, its last sign of life; 0: none
 	seed uint64  // of the hashes in this run's lists: no router can know it
 
-	retaining sync.Mutex // held by SetRetention
+	retaining sync.Mutex // held by SetRetention, and while the store is opened anew
 
 	storeMu sync.RWMutex // held shared while the store is used, exclusively while it is opened anew
 	store   *store
@@ -51,6 +51,7 @@ type Archive struct {
 	ready     []*Appender
 	busy      map[*Appender]struct{} // that have something sealed
 	open      []openBlock            // in the order in which they were begun
+	givenUp   []unkeptBlocks         // when it was closed
 	gapped    map[*Appender]bool     // that the gap is open was told
 	met       map[uint64]struct{}    // blocks that could not be read
 	changed   atomic.Int64           // Options.Changed, or of this run; unix nanoseconds
@@ -164,10 +165,10 @@ func (a *Archive) Close(ctx context.Context) error {
 	case <-finished:
 	case <-ctx.Done():
 		a.spill.end()
-		lost = a.inMemoryAlone(time.Now(), true)
 		waiting := a.sealedCount.Load()
 		close(a.stop)
 		<-finished
+		lost = mergeUnkept(append(a.givenUp, a.inMemoryAlone(time.Now())...))
 		err = fmt.Errorf("archive: %w with %d blocks not stored", ctx.Err(), waiting)
 	}
 	if err == nil {
@@ -312,6 +313,24 @@ func (a *Archive) tellGaps() {
 	}
 }
 
+// giveUp leaves a block to the next run, which finds it, or that it is missing.
+func (a *Archive) giveUp(p *Appender, s *sealed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.left = true
+	if s.place > 0 {
+		return
+	}
+	list := p.unkeptOf(nil, s, true)
+	a.mu.Lock()
+	a.givenUp = append(a.givenUp, list...)
+	a.mu.Unlock()
+	for _, g := range list {
+		a.lost.Add(g.Messages)
+		a.lostBytes.Add(g.Bytes)
+	}
+}
+
 // tellEnded has a gap told that is over.
 func (a *Archive) tellEnded(p *Appender, g Gap) {
 	p.mu.Lock()
@@ -376,11 +395,15 @@ func (a *Archive) worker() {
 func (a *Archive) writeBlock(p *Appender, s *sealed, payload []byte) []byte {
 	i := &info{run: s.of(a), number: s.number, gap: s.gap}
 	if s.run != 0 {
-		n := a.lastStored(p.id, s.run)
+		n, ok := a.lastStored(p.id, s.run)
+		if !ok {
+			a.giveUp(p, s)
+			return payload
+		}
 		if n >= max(s.number, s.upTo) {
 			return payload // by it, before it was killed
 		}
-		i.number = max(s.number, n+1) // a gap is of the blocks after those that were
+		i.number = max(s.number, s.upTo, n+1)
 	}
 	if s.run != 0 && s.count > 0 {
 		i.flags |= flagRecoded // how the peers' UPDATEs were read before it was known to the run that was killed
@@ -400,8 +423,14 @@ func (a *Archive) writeBlock(p *Appender, s *sealed, payload []byte) []byte {
 	id := fmt.Sprintf("%x.%d.%d", i.run, p.id, i.number)
 	seq, err := a.store1(m, id)
 	if err != nil {
+		select {
+		case <-a.stop:
+			a.giveUp(p, s)
+			return payload
+		default:
+		}
 		p.mu.Lock()
-		if s.place > 0 || s.run != 0 {
+		if s.place > 0 || s.run != 0 { // the next program may be able to
 			s.left = true
 			p.mu.Unlock()
 			return payload
@@ -426,21 +455,27 @@ func (a *Archive) writeBlock(p *Appender, s *sealed, payload []byte) []byte {
 	return payload
 }
 
-// lastStored is the number of the newest block of a client, if that is of a run; else 0.
-func (a *Archive) lastStored(client uint32, run int64) uint64 {
-	ctx, cancel := context.WithTimeout(context.Background(), a.o.server.publishTimeout)
-	defer cancel()
-	a.storeMu.RLock()
-	defer a.storeMu.RUnlock()
-	m, err := a.store.msgs.GetLastMsgForSubject(ctx, a.store.subject("msg", client))
-	if err != nil {
-		return 0
+// lastStored is the number of the newest block of a client that was stored in a run; 0: there is none. It tries until it knows,
+// or the archive is closed, and then it is not ok.
+func (a *Archive) lastStored(client uint32, run int64) (number uint64, ok bool) {
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), a.o.server.openTimeout)
+		err := a.catalog.back(ctx, client, nil, func(i *info) bool {
+			if i.run == run {
+				number = i.number
+			}
+			return i.run > run // runs are the times of their starts
+		})
+		cancel()
+		if err == nil {
+			return number, true
+		}
+		select {
+		case <-a.stop:
+			return 0, false
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
-	i, err := parseInfo(m.Header, m.Sequence, client)
-	if err != nil || i.run != run {
-		return 0
-	}
-	return i.number
 }
 
 // store1 stores a message under an ID by which it is not stored twice, and tries until it can or the archive is closed.
@@ -509,9 +544,10 @@ func (a *Archive) publish(m *nats.Msg, id string) (uint64, error) {
 
 // revive starts the embedded server anew: after a failed write JetStream may have turned itself, or a stream, off.
 func (a *Archive) revive() {
-	if a.o.Dir == "" {
+	if a.o.Dir == "" || !a.retaining.TryLock() { // streams are being changed, by way of what there is
 		return
 	}
+	defer a.retaining.Unlock()
 	a.storeMu.Lock()
 	defer a.storeMu.Unlock()
 	if a.failing.Load() < 3 || time.Since(a.revived) < 2*time.Second || a.store.free() != nil {
@@ -572,14 +608,11 @@ func (a *Archive) SetRetention(ctx context.Context, age time.Duration, bytes int
 	if err != nil {
 		// One of them may have been changed. What is not given back now is when the archive is opened again.
 		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), retentionPatience)
-		_, backErr := st.openStreams(back, &was, false)
+		_, _ = st.openStreams(back, &was, false)
 		cancel()
 		a.storeMu.RUnlock()
-		switch {
-		case refusedFor(err, errNoPlace, errNoStorage):
+		if refusedFor(err, errNoPlace, errNoStorage) {
 			return ErrNoRoom
-		case backErr != nil && ctx.Err() == nil:
-			return wrap(ErrAway)
 		}
 		return wrapIn(ctx, err)
 	}

@@ -508,3 +508,29 @@ func TestRetentionRefused(t *testing.T) {
 		t.Errorf("%d messages, opened with more than there can be", len(got))
 	}
 }
+
+// TestRetentionWhileTheStoreIsOpenedAnew: what is opened anew meanwhile stays.
+func TestRetentionWhileTheStoreIsOpenedAnew(t *testing.T) {
+	a := open(t, Options{MaxAge: time.Hour})
+	done := make(chan error, 1)
+	go func() { done <- a.SetRetention(bg, 2*time.Hour, 0) }()
+	for over := false; !over; {
+		a.failing.Store(3)
+		a.revive()
+		select {
+		case err := <-done:
+			if over = true; err != nil {
+				t.Error(err)
+			}
+		default:
+		}
+	}
+	a.failing.Store(3)
+	a.storeMu.Lock()
+	a.revived = time.Time{}
+	a.storeMu.Unlock()
+	a.revive()
+	if i, err := a.store.msgs.Info(bg); err != nil || i.Config.MaxAge != 2*time.Hour {
+		t.Errorf("%+v, %v", i, err)
+	}
+}

@@ -38,7 +38,7 @@ func TestAHistorySaysWhenTheClientWasAway(t *testing.T) {
 	a := open(t, Options{Dir: dir, now: func() time.Time { return at(-1) }})
 	session(a, 0, 20)
 	session(a, 22, 40)
-	if err := a.Checkpoint(bg, 1, at(39), []PeerKey{{Address: netip.MustParseAddr("10.0.0.1")}}, false); err != nil {
+	if err := a.Checkpoint(bg, 1, at(39), []PeerKey{{Address: netip.MustParseAddr("10.0.0.1")}}); err != nil {
 		t.Fatal(err)
 	}
 	session(a, 41, 60)

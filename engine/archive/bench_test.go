@@ -328,7 +328,7 @@ func BenchmarkDay(b *testing.B) {
 		}
 	})
 	measure("peer", func(b *testing.B) { at(b, Want{Peers: peers[:1]}, random()) })
-	if err := a.Checkpoint(bg, 1, begin.Add(12*time.Hour), peers[:1], false); err != nil {
+	if err := a.Checkpoint(bg, 1, begin.Add(12*time.Hour), peers[:1]); err != nil {
 		b.Fatal(err)
 	}
 	measure("peer-with-checkpoint-an-hour-before", func(b *testing.B) { at(b, Want{Peers: peers[:1]}, begin.Add(13*time.Hour)) })

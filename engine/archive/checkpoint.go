@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/gob"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -122,14 +123,26 @@ func parseTablePart(h nats.Header, seq uint64) (*tablePart, error) {
 	return t, err
 }
 
+// ErrNoBase is that there can be no checkpoint of a client.
+var ErrNoBase = errors.New("archive: no checkpoint, messages do not go back to a session's beginning")
+
 // Checkpoint stores what peers of a client held at a time, so that later questions about them need not go back further.
 // It replays the messages since the checkpoint before, a few peers at once. The time must be past, and messages up to
-// it appended. With whole, peers are all that the client has, so that later questions about all of it need not, either. It is
-// meant to be called now and then, by one goroutine: for clients with many messages, and before their oldest are no longer kept.
-func (a *Archive) Checkpoint(ctx context.Context, client uint32, at time.Time, peers []PeerKey, whole bool) error {
+// it appended. Where no peers are given it is of all that the client had then, so that later questions about all of it need not
+// go back, either. It is meant to be called now and then, by one goroutine: for clients with many messages, and before their oldest
+// are no longer kept.
+func (a *Archive) Checkpoint(ctx context.Context, client uint32, at time.Time, peers []PeerKey) error {
 	const together = 16
 	set := 0
-	if whole {
+	if len(peers) == 0 {
+		r, _, err := a.replay(ctx, client, Want{Select: func(bmp.View, bgp.Family, []byte, uint32) bool { return false }, noRoutes: true}, at, nil)
+		if err != nil {
+			return err
+		}
+		if r.plan.incomplete || r.run == 0 {
+			return fmt.Errorf("client %d: %w", client, ErrNoBase)
+		}
+		peers = slices.SortedFunc(maps.Keys(r.peers), comparePeers)
 		set = len(peers)
 	}
 	for len(peers) > 0 {
@@ -139,7 +152,7 @@ func (a *Archive) Checkpoint(ctx context.Context, client uint32, at time.Time, p
 			return err
 		}
 		if r.plan.incomplete || r.run == 0 {
-			return fmt.Errorf("archive: no checkpoint of client %d: its messages do not go back to a session's beginning", client)
+			return fmt.Errorf("client %d: %w", client, ErrNoBase)
 		}
 		for _, k := range peers[:n] {
 			if err := a.savePeer(client, r, k, at.UnixNano(), set); err != nil {
@@ -247,10 +260,10 @@ func (a *Archive) checkpoints(ctx context.Context, client uint32, want *Want, at
 			continue
 		}
 		p := point{t.peer, t.at}
-		if int64(len(whole[p])) == t.part {
-			whole[p] = append(whole[p], t)
+		if int64(len(whole[p])) != t.part {
+			continue
 		}
-		if int64(len(whole[p])) != t.parts {
+		if whole[p] = append(whole[p], t); int64(len(whole[p])) != t.parts {
 			continue
 		}
 		best[t.peer] = max(best[t.peer], t.at)

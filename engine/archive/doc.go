@@ -42,11 +42,17 @@
 // What the station holds ends with it: its starts are kept in the metadata of the stream of messages, also of runs in
 // which a client did not come.
 //
+// # What expires
+//
+// Messages are kept for a time, and what a router that is quiet for longer said at first goes. So the station has checkpoints of
+// all its peers made before that (Checkpoint); an answer that would need what has gone, and has no checkpoint, is Incomplete.
+//
 // # What waits
 //
 // Blocks that have to wait for more than a tenth of a second are written, as they are, to files beside the embedded
 // server's (spill.go), which cost nothing while storing keeps up. So a killed process loses the open blocks, a second of
-// messages at most, and not what its queue held; the next run stores what it finds there first.
+// messages at most, and not what its queue held; the next run stores what it finds there first. A file beside them is told every
+// second up to when all is known, so that a session without an end, of a station that was killed, ends then (store.go).
 //
 // # What cannot be kept
 //

@@ -32,11 +32,12 @@ func TestTheDumpHasExpired(t *testing.T) {
 		purge      uint64
 		want       int // routes at the end, of 2 peers with 2 each and, with more, one that came later
 		incomplete bool
+		noIndex    bool // what has gone is not in the index, either
 	}{
 		"nothing is kept":              {purge: 100, incomplete: true},
 		"something is kept":            {more: true, purge: 6, want: 1, incomplete: true},
 		"a checkpoint":                 {checkpoint: now.Add(-50 * time.Minute), of: keys, purge: 100, want: 4},
-		"a checkpoint alone":           {checkpoint: now.Add(-50 * time.Minute), of: keys, purge: 100, want: 4},
+		"a checkpoint alone":           {checkpoint: now.Add(-50 * time.Minute), of: keys, purge: 100, want: 4, noIndex: true},
 		"a checkpoint and more":        {checkpoint: now.Add(-50 * time.Minute), of: keys, more: true, purge: 6, want: 5},
 		"of one peer alone":            {checkpoint: now.Add(-50 * time.Minute), of: keys[:1], more: true, purge: 6, want: 1, incomplete: true},
 		"older than what is gone":      {checkpoint: dump.Add(90 * time.Second), of: keys, more: true, purge: 6, want: 1, incomplete: true},
@@ -65,7 +66,10 @@ func TestTheDumpHasExpired(t *testing.T) {
 				announce(i, "10.2.2.0/24")
 			}
 			if !c.checkpoint.IsZero() {
-				if err := a.Checkpoint(bg, 1, c.checkpoint, c.of, len(c.of) == len(keys)); err != nil {
+				if len(c.of) == len(keys) {
+					c.of = nil
+				}
+				if err := a.Checkpoint(bg, 1, c.checkpoint, c.of); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -75,7 +79,7 @@ func TestTheDumpHasExpired(t *testing.T) {
 			if err := a.store.msgs.Purge(bg, jetstream.WithPurgeSequence(c.purge+1)); c.purge > 0 && err != nil {
 				t.Fatal(err)
 			}
-			if name == "a checkpoint alone" { // and no index
+			if c.noIndex {
 				x := a.catalog.client(1)
 				x.mu.Lock()
 				x.segments, x.pending, x.storing = nil, nil, nil
@@ -114,7 +118,7 @@ func TestCheckpointsAreForgotten(t *testing.T) {
 		return len(x.tables)
 	}
 	for n := range 4 {
-		if err := a.Checkpoint(bg, 1, began.Add(time.Duration(n+1)*time.Minute), []PeerKey{PeerKeyOf(&peer.Header)}, true); err != nil {
+		if err := a.Checkpoint(bg, 1, began.Add(time.Duration(n+1)*time.Minute), nil); err != nil {
 			t.Fatal(err)
 		}
 		if want := min(n+1, 2); tables() != want {
@@ -123,5 +127,47 @@ func TestCheckpointsAreForgotten(t *testing.T) {
 		if i, err := a.store.checks.Info(bg); err != nil || a.store.checks.Purge(bg, jetstream.WithPurgeSequence(i.State.LastSeq)) != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestACheckpointOfAnEarlierRun: where the station was started anew since, what it held is gone, and the client down, though all that
+// is left of it is a checkpoint.
+func TestACheckpointOfAnEarlierRun(t *testing.T) {
+	for _, index := range []bool{true, false} {
+		dir := t.TempDir()
+		now := time.Now()
+		clock := func(at time.Time) func() time.Time { return func() time.Time { return at } }
+		a := open(t, Options{Dir: dir, MaxAge: time.Hour, now: clock(now.Add(-2 * time.Hour))})
+		peer := bmptest.NewPeer("10.0.0.1", 65000)
+		u := bmptest.Update{ASPath: []uint32{65000}, Announce: bmptest.Prefixes("10.1.1.0/24")}
+		p := a.Client(1)
+		p.Begin(SessionRecord{Session: 1, Time: now.Add(-2 * time.Hour)})
+		feed(p, [][]byte{new(bmptest.Session).PeerUp(peer).Bytes(), new(bmptest.Session).Monitor(peer, bmp.AdjInPre, u.Bytes()).Bytes()}, now.Add(-119*time.Minute), time.Second)
+		syncArchive(t, a, 1)
+		if err := a.Checkpoint(bg, 1, now.Add(-50*time.Minute), nil); err != nil {
+			t.Fatal(err)
+		}
+		closeArchive(t, a)
+		b := open(t, Options{Dir: dir, MaxAge: time.Hour, now: clock(now.Add(-40 * time.Minute))})
+		check := func(what string) {
+			t.Helper()
+			for ago, routes := range map[time.Duration]int{45 * time.Minute: 1, 10 * time.Minute: 0} {
+				h, err := b.At(bg, 1, Want{}, now.Add(-ago))
+				if err != nil || len(h.Routes) != routes || h.Down.IsZero() || h.Incomplete {
+					t.Errorf("index %v, %s, %v ago: %+v, %v", index, what, ago, h, err)
+				}
+			}
+		}
+		check("kept")
+		if err := b.store.msgs.Purge(bg, jetstream.WithPurgeSequence(100)); err != nil {
+			t.Fatal(err)
+		}
+		if !index {
+			x := b.catalog.client(1)
+			x.mu.Lock()
+			x.segments, x.pending, x.storing = nil, nil, nil
+			x.mu.Unlock()
+		}
+		check("expired")
 	}
 }

@@ -613,7 +613,7 @@ func TestIndexIsBounded(t *testing.T) {
 		t.Fatal(len(h.Routes), err)
 	}
 	key := h.Routes[0].Peer
-	if err := a.Checkpoint(bg, 1, at, []PeerKey{key}, false); err != nil {
+	if err := a.Checkpoint(bg, 1, at, []PeerKey{key}); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.store.checks.Purge(bg); err != nil {

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"sync/atomic"
@@ -215,52 +216,87 @@ func TestRunsWithoutTheClient(t *testing.T) {
 
 // TestAQuietClientOfAKilledStation: its session went on for as long as the station gave signs of life, whatever the client said.
 func TestAQuietClientOfAKilledStation(t *testing.T) {
-	for _, sign := range []string{"of its own", "another client's"} {
-		t.Run(sign, func(t *testing.T) {
-			dir, killed := t.TempDir(), t.TempDir()
-			began := time.Now().Add(-time.Hour).Truncate(time.Second)
-			var now atomic.Int64
-			now.Store(began.UnixNano())
-			a := open(t, Options{Dir: dir, now: func() time.Time { return time.Unix(0, now.Load()) }})
-			peer := bmptest.NewPeer("10.0.0.1", 65000)
-			u := bmptest.Update{ASPath: []uint32{65000}, Announce: bmptest.Prefixes("10.1.1.0/24")}
-			p := a.Client(1)
-			p.Begin(SessionRecord{Session: 1, Time: began, Start: began, Name: "edge1"})
-			feed(p, [][]byte{new(bmptest.Session).PeerUp(peer).Bytes(), new(bmptest.Session).Monitor(peer, bmp.AdjInPre, u.Bytes()).Bytes()}, began.Add(time.Second), time.Second)
-			syncArchive(t, a, 1)
-			end := began.Add(20 * time.Minute)
-			if sign == "of its own" {
-				now.Store(end.Add(aliveSpare).UnixNano())
-				eventually(t, "the sign", func() bool { return readAlive(dir) == end.UnixNano() })
-			} else {
-				a.Client(2).Append(&Entry{Time: end, Raw: []byte("x")})
-				syncArchive(t, a, 2)
-			}
-			if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
-				t.Fatal(err)
-			}
-			again := began.Add(30 * time.Minute)
-			for run := range 2 {
-				b := open(t, Options{Dir: killed, now: func() time.Time { return again.Add(time.Duration(run) * time.Minute) }})
-				for _, c := range []struct {
-					at     time.Duration
-					routes int
-					down   bool
-				}{{10 * time.Minute, 1, false}, {25 * time.Minute, 1, true}, {40 * time.Minute, 0, true}} {
-					h, err := b.At(bg, 1, Want{}, began.Add(c.at))
-					if err != nil || len(h.Routes) != c.routes || h.Down.IsZero() == c.down || c.routes > 0 && h.Routes[0].Stale != c.down {
-						t.Errorf("run %d, after %v: %+v, %v", run, c.at, h, err)
-					}
-					if c.routes > 0 && c.down && (!h.Down.Equal(end) || len(h.Unknown) != 1 || !h.Unknown[0].From.Equal(end) || !h.Unknown[0].To.Equal(again)) {
-						t.Errorf("run %d: down since %v, unknown %v", run, h.Down, h.Unknown)
-					}
-				}
-				list, err := b.Sessions(bg, 1)
-				if err != nil || len(list) != 1 || list[0].Reason != "station killed" || !list[0].LastRecord.Equal(end) || list[0].Messages != 2 {
-					t.Errorf("run %d: %+v, %v", run, list, err)
-				}
-				closeArchive(t, b)
-			}
-		})
+	dir, killed := t.TempDir(), t.TempDir()
+	began := time.Now().Add(-time.Hour).Truncate(time.Second)
+	var now atomic.Int64
+	now.Store(began.UnixNano())
+	a := open(t, Options{Dir: dir, now: func() time.Time { return time.Unix(0, now.Load()) }})
+	peer := bmptest.NewPeer("10.0.0.1", 65000)
+	u := bmptest.Update{ASPath: []uint32{65000}, Announce: bmptest.Prefixes("10.1.1.0/24")}
+	p := a.Client(1)
+	p.Begin(SessionRecord{Session: 1, Time: began, Start: began, Name: "edge1"})
+	feed(p, [][]byte{new(bmptest.Session).PeerUp(peer).Bytes(), new(bmptest.Session).Monitor(peer, bmp.AdjInPre, u.Bytes()).Bytes()}, began.Add(time.Second), time.Second)
+	syncArchive(t, a, 1)
+	end := began.Add(20 * time.Minute)
+	now.Store(end.Add(aliveSpare).UnixNano())
+	eventually(t, "the sign", func() bool { return readAlive(dir) == end.UnixNano() })
+	if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
 	}
+	again := began.Add(30 * time.Minute)
+	for run := range 2 {
+		b := open(t, Options{Dir: killed, now: func() time.Time { return again.Add(time.Duration(run) * time.Minute) }})
+		for _, c := range []struct {
+			at     time.Duration
+			routes int
+			down   bool
+		}{{10 * time.Minute, 1, false}, {25 * time.Minute, 1, true}, {40 * time.Minute, 0, true}} {
+			h, err := b.At(bg, 1, Want{}, began.Add(c.at))
+			if err != nil || len(h.Routes) != c.routes || h.Down.IsZero() == c.down || c.routes > 0 && h.Routes[0].Stale != c.down {
+				t.Errorf("run %d, after %v: %+v, %v", run, c.at, h, err)
+			}
+			if c.routes > 0 && c.down && (!h.Down.Equal(end) || len(h.Unknown) != 1 || !h.Unknown[0].From.Equal(end) || !h.Unknown[0].To.Equal(again)) {
+				t.Errorf("run %d: down since %v, unknown %v", run, h.Down, h.Unknown)
+			}
+		}
+		list, err := b.Sessions(bg, 1)
+		if err != nil || len(list) != 1 || list[0].Reason != "station killed" || !list[0].LastRecord.Equal(end) || list[0].Messages != 2 {
+			t.Errorf("run %d: %+v, %v", run, list, err)
+		}
+		closeArchive(t, b)
+	}
+}
+
+// TestNoSignOfLifeOfWhatIsLost: what is neither stored, nor on the disk, nor remembered ends what is known, however slow the disk is.
+func TestNoSignOfLifeOfWhatIsLost(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	dir := t.TempDir()
+	var slow atomic.Bool
+	a := open(t, Options{Dir: dir, publish: func(int) error { return errors.New("no") }, free: func() (uint64, error) {
+		if slow.Load() {
+			time.Sleep(2 * time.Second) // as a disk that does not follow
+		}
+		return 1 << 40, nil
+	}})
+	first := readAlive(dir)
+	eventually(t, "the first sign", func() bool { return readAlive(dir) != first })
+	seal := func(id uint32, text string) time.Time {
+		p := a.Client(id)
+		at := time.Now()
+		p.Append(&Entry{Time: at, Raw: []byte(text)})
+		p.mu.Lock()
+		p.seal()
+		p.mu.Unlock()
+		return at
+	}
+	slow.Store(true)
+	seal(1, "one")
+	time.Sleep(500 * time.Millisecond) // until that is being spilled
+	said := seal(2, "two")
+	for range 2 { // whatever is said until then
+		was := readAlive(dir)
+		eventually(t, "another sign", func() bool { return readAlive(dir) != was })
+		killed := t.TempDir()
+		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		alive := readAlive(killed)
+		b := open(t, Options{Dir: killed})
+		syncArchive(t, b, 2)
+		if got, w := all(t, b, 2, Query{}); len(got) == 0 && len(w.Gaps) == 0 && alive >= said.UnixNano() {
+			t.Errorf("it is lost, and passes for known: said at %v, known until %v", said, time.Unix(0, alive))
+		}
+		closeArchive(t, b)
+	}
+	slow.Store(false)
 }

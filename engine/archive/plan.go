@@ -121,16 +121,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		}
 		if p.cut == 0 {
 			p.cut = i.seq
-			if nextRun == 0 {
-				nextRun = a.run
-			}
-			if nextRun != i.run {
-				nextRun = a.runAfter(i.run, nextRun) // perhaps one in which the client did not come
-				p.after = nextRun
-				if nextRun <= t {
-					p.nextRun = nextRun
-				}
-			}
+			nextRun = p.ends(a, i.run, nextRun, t)
 		}
 		if nextRun != i.run {
 			if p.lasts == nil {
@@ -215,7 +206,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	// The archive ends before the beginning of a session was found: it began there, or what is older is no longer kept.
 	if !enough && !found && p.parts == nil {
 		switch {
-		case gone != -1<<63, len(p.blocks) > 0 && !a.begins(ctx, client, p.blocks[0]):
+		case gone != -1<<63, len(p.blocks) > 0 && !p.blocks[0].begins():
 			p.parts, p.incomplete = parts, parts == nil
 		case len(p.blocks) == 0:
 			p.parts = parts // what was before it is not even in the index any more
@@ -226,12 +217,44 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		deciding, p.cuts = said.deciding(want.Keys, p.cut, states, others)
 		p.blocks = withBlocks(unlisted, walked, deciding)
 	}
-	p.whole = p.parts != nil || later != nil && a.begins(ctx, client, later)
+	p.whole = p.parts != nil || later != nil && later.begins()
 	p.all = !found
-	if p.parts != nil && (p.begin == 0 || p.begin > covered) {
-		p.begin = covered
+	if p.parts != nil {
+		if p.begin == 0 || p.begin > covered {
+			p.begin = covered
+		}
+		// The station may have been started anew since, before what is read, or with nothing to be read.
+		run := int64(0)
+		for _, x := range p.parts {
+			run = max(run, x.run)
+		}
+		if p.lasts == nil {
+			p.lasts = make(map[int64]int64)
+		}
+		if _, ok := p.lasts[run]; !ok {
+			p.lasts[run] = covered
+		}
+		if p.cut == 0 {
+			p.ends(a, run, nextRun, t)
+		}
 	}
 	return p, err
+}
+
+// ends notes when the run that the plan ends with was over, if it is: next is the run that followed, as far as blocks tell, 0 for
+// none, and what is returned the one that did.
+func (p *plan) ends(a *Archive, run, next, t int64) int64 {
+	if next == 0 {
+		next = a.run
+	}
+	if next != run {
+		next = a.runAfter(run, next) // perhaps one in which the client did not come
+		p.after = next
+		if next <= t {
+			p.nextRun = next
+		}
+	}
+	return next
 }
 
 // leftOut says that between two blocks one is not read that has something of a peer.
@@ -247,7 +270,7 @@ func (p *plan) leftOut(peer uint16, from, to uint64) bool {
 }
 
 // begins says that a block is the first of its client in its run, so that nothing is missing before it.
-func (a *Archive) begins(_ context.Context, _ uint32, i *info) bool { return i.number == 1 }
+func (i *info) begins() bool { return i.number == 1 }
 
 func (a *Archive) replay(ctx context.Context, client uint32, want Want, at time.Time, hist *history) (*replayer, Walked, error) {
 	if err := a.SyncTo(ctx, client, at); err != nil {

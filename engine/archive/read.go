@@ -403,7 +403,7 @@ func (a *Archive) Clients(ctx context.Context) ([]uint32, error) {
 	defer a.storeMu.RUnlock()
 	st, err := a.store.msgs.Info(ctx, jetstream.WithSubjectFilter(a.store.subject("msg", ">")))
 	if err != nil {
-		return nil, wrap(err)
+		return nil, wrapIn(ctx, err)
 	}
 	out := make([]uint32, 0, len(st.State.Subjects))
 	for s := range st.State.Subjects {

@@ -482,7 +482,7 @@ func proveAt(t *testing.T, n *naive, rng *rand.Rand, questions int) {
 		// One peer, and one prefix of it with those that others have.
 		some := h.Routes[rng.IntN(len(h.Routes))]
 		if q%4 == 0 {
-			if err := a.Checkpoint(bg, 1, at, []PeerKey{some.Peer}, false); err != nil {
+			if err := a.Checkpoint(bg, 1, at, []PeerKey{some.Peer}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -34,7 +34,7 @@ func TestAtClockSetBack(t *testing.T) {
 	var peers []PeerKey
 	for _, checked := range []bool{false, true} {
 		if checked {
-			if err := a.Checkpoint(bg, 1, begin.Add(350*time.Second), peers, false); err != nil {
+			if err := a.Checkpoint(bg, 1, begin.Add(350*time.Second), peers); err != nil {
 				t.Fatal(err)
 			}
 		}

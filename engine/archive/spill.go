@@ -66,14 +66,14 @@ func (s *spill) open() error {
 	for i := range s.files {
 		f, err := os.OpenFile(filepath.Join(a.o.Dir, fmt.Sprintf("waiting.%d", i)), os.O_RDWR|os.O_CREATE, 0o640)
 		if err != nil {
-			s.close(nil)
+			s.closeFiles()
 			return fmt.Errorf("archive: %w", err)
 		}
 		s.files[i] = &spillFile{f: f}
 	}
 	for i, x := range s.files {
 		if err := s.recover(i, x); err != nil {
-			s.close(nil)
+			s.closeFiles()
 			return err
 		}
 	}
@@ -84,7 +84,7 @@ func (s *spill) open() error {
 		}
 	}
 	if err != nil {
-		s.close(nil)
+		s.closeFiles()
 		return err
 	}
 	for _, g := range rest {
@@ -142,6 +142,7 @@ func (s *spill) recover(place int, x *spillFile) (err error) {
 			buf: b, count: int(binary.BigEndian.Uint32(h[32:])), run: int64(binary.BigEndian.Uint64(h[16:])), number: binary.BigEndian.Uint64(h[24:]),
 			back: h[36]&spilledBack != 0, full: h[36]&spilledFull != 0, at: time.Now(), place: place + 1,
 		}
+		w.measure()
 		client := binary.BigEndian.Uint32(h[12:])
 		if g := h[37:]; binary.BigEndian.Uint64(g) > 0 {
 			w.gap = &Gap{Client: client, Messages: binary.BigEndian.Uint64(g), Bytes: binary.BigEndian.Uint64(g[8:]),
@@ -151,6 +152,21 @@ func (s *spill) recover(place int, x *spillFile) (err error) {
 		p.sealed = append(p.sealed, w)
 		x.live++
 		x.size += int64(len(h) + n)
+	}
+}
+
+// measure works out what is known of a block that was made here.
+func (w *sealed) measure() {
+	var r record
+	for b, ok := w.buf, true; len(b) > 0; {
+		if b, ok = nextRecord(b, &r); !ok {
+			return
+		}
+		if w.raw == 0 && w.first == 0 {
+			w.first = r.arrival
+		}
+		w.last = r.arrival
+		w.raw += len(r.raw)
 	}
 }
 
@@ -175,22 +191,25 @@ func (s *spill) run() {
 			return
 		case now := <-t.C:
 			s.tidy()
+			clock := s.a.o.now() // before: what comes meanwhile is not looked at
 			if s.a.sealedCount.Load() > 0 {
 				s.keep(now)
 			}
 			if now.Sub(s.rest.looks) >= unkeptEvery {
 				s.rest.looks = now
-				s.rest.remember(s.a.inMemoryAlone(now, false)) // an error is that of the disk, which is told
-				s.live()
+				until := earlier(clock, s.a.knownUntil(now))
+				if s.rest.remember(s.a.inMemoryAlone(now)) == nil { // an error is that of the disk, which is told
+					s.live(until.Add(-aliveSpare))
+				}
 			}
 		}
 	}
 }
 
-// live says that the station is alive.
-func (s *spill) live() {
+// live says that the station is alive, and what came until then known.
+func (s *spill) live(until time.Time) {
 	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(s.a.o.now().Add(-aliveSpare).UnixNano()))
+	binary.BigEndian.PutUint64(b[:], uint64(until.UnixNano()))
 	s.alive.WriteAt(b[:], 0) // an error is that of the disk, which is told
 }
 
@@ -295,10 +314,15 @@ func (s *spill) end() {
 	}
 }
 
-// close ends the files. Those of which everything is stored are removed. What is given up is remembered.
+// close ends the spill. What is given up is remembered.
 func (s *spill) close(lost []unkeptBlocks) {
 	s.end()
 	s.rest.remember(lost)
+	s.closeFiles()
+}
+
+// closeFiles closes the files. Those of which everything is stored are removed.
+func (s *spill) closeFiles() {
 	s.rest.close()
 	if s.alive != nil {
 		s.alive.Close()
@@ -338,7 +362,7 @@ func (p *Appender) toSpill(now time.Time) *sealed {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, w := range p.sealed {
-		if age := now.Sub(w.at); w.place == 0 && age >= spillAfter && age < spillPatience {
+		if age := now.Sub(w.at); w.place == 0 && w.upTo == 0 && age >= spillAfter && age < spillPatience {
 			w.spilling = true
 			return w
 		}

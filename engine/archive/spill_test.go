@@ -3,11 +3,15 @@ package archive
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"bmp/proto/bmp"
+	"bmp/proto/bmptest"
 )
 
 // spillOne has a block of one message sealed.
@@ -100,5 +104,65 @@ func TestSpillLeftAtTheEnd(t *testing.T) {
 	syncArchive(t, b, 1)
 	if got, w := all(t, b, 1, Query{}); string(bytes.Join(got, []byte(" "))) != "one two three" || len(w.Gaps) > 0 {
 		t.Errorf("%q, gaps %+v", got, w.Gaps)
+	}
+}
+
+// TestSpilledAndStoredLongAgo: what was stored by the run after, before that was killed, too, is not stored again behind what came
+// then.
+func TestSpilledAndStoredLongAgo(t *testing.T) {
+	began := time.Now().Add(-time.Hour).Truncate(time.Second)
+	clock := func(at time.Time) func() time.Time { return func() time.Time { return at } }
+	copied := func(dir string) string {
+		to := t.TempDir()
+		if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+	peer := bmptest.NewPeer("10.0.0.1", 65000)
+	session := func(a *Archive, from time.Time, prefix string) {
+		u := bmptest.Update{ASPath: []uint32{65000}, Announce: bmptest.Prefixes(prefix)}
+		p := a.Client(1)
+		p.Begin(SessionRecord{Session: 1, Time: from, Start: from})
+		feed(p, [][]byte{new(bmptest.Session).PeerUp(peer).Bytes(), new(bmptest.Session).Monitor(peer, bmp.AdjInPre, u.Bytes()).Bytes()}, from.Add(time.Second), time.Second)
+		p.mu.Lock()
+		p.seal()
+		p.mu.Unlock()
+	}
+	large := make([]byte, 60_000)
+	rand.NewChaCha8([32]byte{1}).Read(large)
+	var stopped atomic.Bool
+	defer stopped.Store(true)
+	refuse := func(above int) func(int) error {
+		return func(n int) error {
+			if n >= above && !stopped.Load() {
+				return errors.New("no")
+			}
+			return nil
+		}
+	}
+	one := t.TempDir()
+	a := open(t, Options{Dir: one, now: clock(began), publish: refuse(0)})
+	session(a, began, "10.1.1.0/24")
+	a.Client(2).Append(&Entry{Time: began, Raw: large})
+	a.flushOld(time.Now().Add(time.Second))
+	eventually(t, "both are spilled", func() bool {
+		a.spill.mu.Lock()
+		defer a.spill.mu.Unlock()
+		return a.spill.files[0].live+a.spill.files[1].live == 2
+	})
+	two := copied(one)
+	again := began.Add(10 * time.Minute)
+	b := open(t, Options{Dir: two, now: clock(again), publish: refuse(20_000)}) // the other client's has to wait still
+	syncArchive(t, b, 1)
+	session(b, again.Add(time.Second), "10.2.2.0/24")
+	syncArchive(t, b, 1)
+	c := open(t, Options{Dir: copied(two), now: clock(began.Add(20 * time.Minute))})
+	syncArchive(t, c, 1)
+	if got, w := all(t, c, 1, Query{}); len(got) != 4 || len(w.Gaps) > 0 {
+		t.Errorf("%d messages, %+v", len(got), w.Gaps)
+	}
+	if h, err := c.At(bg, 1, Want{}, again.Add(time.Minute)); err != nil || len(h.Routes) != 1 {
+		t.Errorf("%+v, %v", h, err)
 	}
 }

@@ -291,7 +291,7 @@ func TestACheckpointThatIsTooOld(t *testing.T) {
 	s.announce("10.1.1.0/24")
 	s.at = s.at.Add(s.grace)
 	s.holds("at the end", s.at, "10.1.1.0/24")
-	if err := s.a.Checkpoint(bg, 1, checkpoint, []PeerKey{PeerKeyOf(&s.peer.Header)}, false); err != nil {
+	if err := s.a.Checkpoint(bg, 1, checkpoint, []PeerKey{PeerKeyOf(&s.peer.Header)}); err != nil {
 		t.Fatal(err)
 	}
 	h, err := s.a.At(bg, 1, Want{Peers: []PeerKey{PeerKeyOf(&s.peer.Header)}}, s.at)

@@ -282,12 +282,10 @@ func (s *store) stream1(ctx context.Context, c jetstream.StreamConfig, strict bo
 	st, err := s.js.Stream(ctx, c.Name)
 	if _, ok := c.Metadata[runsKey]; ok && (err == nil || errors.Is(err, jetstream.ErrStreamNotFound)) {
 		var was map[string]string
-		before := s.alive
 		if err == nil {
 			was = st.CachedInfo().Config.Metadata
-			before = max(before, s.lastOf(ctx, st))
 		}
-		c.Metadata[runsKey], c.Metadata[endsKey] = s.addRun(was[runsKey], was[endsKey], before)
+		c.Metadata[runsKey], c.Metadata[endsKey] = s.addRun(was[runsKey], was[endsKey], s.alive)
 	}
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
@@ -315,8 +313,8 @@ func (s *store) stream1(ctx context.Context, c jetstream.StreamConfig, strict bo
 // in a run has no block of it, and yet what the station held of the client ended with it.
 const runsKey = "bmp-runs"
 
-// endsKey is likewise the last sign of life that there is of each, 0 for none: what a client had said by then is known, also
-// where the station was killed.
+// endsKey is likewise the last sign of life that there is of each, 0 for none: what clients had said by then is known, also where
+// the station was killed. There are signs in a folder alone; in a cluster what is known of a client ends with its last message.
 const endsKey = "bmp-ends"
 
 // maxRuns bounds the starts that are remembered.
@@ -345,26 +343,12 @@ func (s *store) addRun(runs, ends string, before int64) (newRuns, newEnds string
 	return numbers(s.runs...), numbers(s.ends...)
 }
 
-// lastOf is when the newest message in the stream came, of whatever client, if that was in the run before; else 0.
-func (s *store) lastOf(ctx context.Context, st jetstream.Stream) int64 {
-	m, err := st.GetMsg(ctx, st.CachedInfo().State.LastSeq)
-	if err != nil {
-		return 0
-	}
-	i, err := parseInfo(m.Header, m.Sequence, 0)
-	if err != nil || i.run == s.run {
-		return 0
-	}
-	return i.last
-}
-
 // aliveFile has the time up to which all that came is known, unix nanoseconds, 8 bytes big endian: it is written to every
 // second, which is for the page cache alone.
 const aliveFile = "alive"
 
-// aliveSpare is what may not be known of what came before it is written: blocks are open for a second, and then they are
-// written within spillAfter, or in no time.
-const aliveSpare = blockTime + 5*spillAfter
+// aliveSpare is for how long a session may have read a message that it has not handed over yet.
+const aliveSpare = time.Second
 
 func readAlive(dir string) int64 {
 	b, err := os.ReadFile(filepath.Join(dir, aliveFile))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,11 +94,15 @@ func parseUnkept(b []byte) (turn uint64, list []unkeptBlocks, ok bool) {
 	return turn, list, true
 }
 
+// errUnkeptMany is that not all is remembered.
+var errUnkeptMany = errors.New("there is too much to be remembered")
+
 // remember writes what there is to be remembered, or that there is nothing.
 func (u *unkept) remember(list []unkeptBlocks) error {
 	if u.f == nil || len(list) == 0 && !u.said {
 		return nil
 	}
+	more := len(list) > unkeptMost
 	u.turn++
 	b := append(u.buf[:0], unkeptMagic...)
 	b = append(b, 0, 0, 0, 0)
@@ -114,6 +119,9 @@ func (u *unkept) remember(list []unkeptBlocks) error {
 	u.buf = b
 	_, err := u.f.WriteAt(b, int64(u.turn%2)*unkeptPlace)
 	u.said = err != nil || len(list) > 0
+	if err == nil && more {
+		return errUnkeptMany
+	}
 	return err
 }
 
@@ -123,72 +131,107 @@ func (u *unkept) close() {
 	}
 }
 
-// inMemoryAlone is what would be lost if the process ended now, but for messages in blocks that are open, and, with young
-// false, in those that wait for less than spillAfter. It is in the order of clients, of each in that of its blocks.
-func (a *Archive) inMemoryAlone(now time.Time, young bool) (list []unkeptBlocks) {
+// inMemoryAlone is what would be lost if the process ended now, but for messages in blocks that are open, or wait for less than
+// spillAfter. It is in the order of clients, of each in that of its blocks.
+func (a *Archive) inMemoryAlone(now time.Time) (list []unkeptBlocks) {
+	for _, p := range a.unsettled() {
+		list = append(list, p.inMemoryAlone(now)...)
+	}
+	return mergeUnkept(list)
+}
+
+// unsettled are the clients that have something that is not stored, or a gap.
+func (a *Archive) unsettled() []*Appender {
 	a.mu.Lock()
-	of := make(map[*Appender]struct{}, len(a.busy)+len(a.gapped))
+	defer a.mu.Unlock()
+	of := make(map[*Appender]struct{}, len(a.busy)+len(a.gapped)+len(a.open))
 	for p := range a.busy {
 		of[p] = struct{}{}
 	}
 	for p := range a.gapped {
 		of[p] = struct{}{}
 	}
-	a.mu.Unlock()
-	for p := range of {
-		list = append(list, p.inMemoryAlone(now, young)...)
+	for _, o := range a.open {
+		of[o.p] = struct{}{}
 	}
-	slices.SortStableFunc(list, func(a, b unkeptBlocks) int { return cmp.Compare(a.Client, b.Client) })
-	return list
+	return slices.Collect(maps.Keys(of))
 }
 
-func (p *Appender) inMemoryAlone(now time.Time, young bool) (list []unkeptBlocks) {
+func (p *Appender) inMemoryAlone(now time.Time) (list []unkeptBlocks) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	add := func(run int64, first, last uint64, g *Gap) {
-		if n := len(list); n == 0 || list[n-1].run != run || first > list[n-1].last+1 {
-			list = append(list, unkeptBlocks{run: run, first: first, Gap: Gap{Client: p.id}})
-		}
-		x := &list[len(list)-1]
-		x.last = last
-		x.add(g)
-	}
 	for _, w := range p.sealed {
-		if w.place > 0 {
-			continue
-		}
-		if w.gap != nil {
-			add(w.of(p.a), w.number, max(w.number, w.upTo), w.gap)
-		}
-		if w.count > 0 && (young || now.Sub(w.at) >= spillAfter) {
-			add(w.of(p.a), w.number, w.number, w.content())
+		if w.place == 0 {
+			list = p.unkeptOf(list, w, now.Sub(w.at) >= spillAfter)
 		}
 	}
 	if g := p.before; g != nil {
-		add(p.a.run, p.number, p.number, g)
+		list = append(list, unkeptBlocks{p.a.run, p.number, p.number, p.of(*g)})
 	}
 	if p.gap.Messages > 0 {
-		add(p.a.run, p.number+1, p.number+1, &p.gap)
+		list = append(list, unkeptBlocks{p.a.run, p.number + 1, p.number + 1, p.of(p.gap)})
 	}
 	return list
 }
 
-// content is what is lost with the block.
-func (w *sealed) content() *Gap {
-	g := &Gap{Messages: uint64(w.count)}
-	var r record
-	for b, ok := w.buf, true; len(b) > 0; {
-		if b, ok = nextRecord(b, &r); !ok {
-			break
-		}
-		at := time.Unix(0, r.arrival)
-		if g.From.IsZero() {
-			g.From = at
-		}
-		g.To = at
-		g.Bytes += uint64(len(r.raw))
+// unkeptOf adds what is lost with a block: before it, and of what is in it, too, with content.
+func (p *Appender) unkeptOf(list []unkeptBlocks, w *sealed, content bool) []unkeptBlocks {
+	if w.gap != nil {
+		list = append(list, unkeptBlocks{w.of(p.a), w.number, max(w.number, w.upTo), p.of(*w.gap)})
 	}
+	if w.count > 0 && content {
+		list = append(list, unkeptBlocks{w.of(p.a), w.number, w.number, Gap{
+			Client: p.id, Messages: uint64(w.count), Bytes: uint64(w.raw), From: time.Unix(0, w.first), To: time.Unix(0, w.last)}})
+	}
+	return list
+}
+
+// of is a gap of the client.
+func (p *Appender) of(g Gap) Gap {
+	g.Client, g.Open = p.id, false
 	return g
+}
+
+// mergeUnkept puts a list in order, and makes one of those that follow each other.
+func mergeUnkept(list []unkeptBlocks) []unkeptBlocks {
+	slices.SortStableFunc(list, func(a, b unkeptBlocks) int {
+		return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.run, b.run), cmp.Compare(a.first, b.first))
+	})
+	kept := list[:0]
+	for _, x := range list {
+		if n := len(kept); n > 0 && kept[n-1].Client == x.Client && kept[n-1].run == x.run && x.first <= kept[n-1].last+1 {
+			kept[n-1].last = max(kept[n-1].last, x.last)
+			kept[n-1].add(&x.Gap)
+			continue
+		}
+		kept = append(kept, x)
+	}
+	return kept
+}
+
+// knownUntil is up to when all that came is stored, or on the disk, or among what is remembered, where that was looked at at now.
+func (a *Archive) knownUntil(now time.Time) time.Time {
+	until := now
+	for _, p := range a.unsettled() {
+		p.mu.Lock()
+		if p.count > 0 {
+			until = earlier(until, time.Unix(0, p.first))
+		}
+		for _, w := range p.sealed {
+			if w.place == 0 && w.count > 0 && now.Sub(w.at) < spillAfter {
+				until = earlier(until, time.Unix(0, w.first))
+			}
+		}
+		p.mu.Unlock()
+	}
+	return until
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // add makes one gap of two.

@@ -232,13 +232,15 @@ func TestUnkeptMarkers(t *testing.T) {
 func TestInMemoryAlone(t *testing.T) {
 	now := time.Now()
 	block := func(number uint64, place int, at time.Time, gap *Gap) *sealed {
-		return &sealed{count: 1, buf: appendRecord(make([]byte, 0, 100), &record{arrival: 7, raw: []byte("abc")}), number: number, place: place, at: at, gap: gap}
+		w := &sealed{count: 1, buf: appendRecord(make([]byte, 0, 100), &record{arrival: 7, raw: []byte("abc")}), number: number, place: place, at: at, gap: gap}
+		w.measure()
+		return w
 	}
 	old := now.Add(-time.Minute)
 	p := &Appender{a: &Archive{run: 1}, id: 9, sealed: []*sealed{
 		block(1, 0, old, nil), block(2, 0, old, nil), block(3, 1, old, nil), block(4, 0, now, &Gap{Messages: 5, From: time.Unix(0, 2), To: time.Unix(0, 4)}),
 	}}
-	got := p.inMemoryAlone(now, false)
+	got := mergeUnkept(p.inMemoryAlone(now))
 	want := []unkeptBlocks{
 		{1, 1, 2, Gap{Client: 9, Messages: 2, Bytes: 6, From: time.Unix(0, 7), To: time.Unix(0, 7)}},
 		{1, 4, 4, Gap{Client: 9, Messages: 5, From: time.Unix(0, 2), To: time.Unix(0, 4)}},
@@ -246,9 +248,51 @@ func TestInMemoryAlone(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v", got)
 	}
+	// As if the last were to be given up, too.
 	want[1].Gap = Gap{Client: 9, Messages: 6, Bytes: 3, From: time.Unix(0, 2), To: time.Unix(0, 7)}
-	if got := p.inMemoryAlone(now, true); !slices.Equal(got, want) {
-		t.Errorf("with the young: %+v", got)
+	if got := mergeUnkept(append(got, p.unkeptOf(nil, block(4, 0, now, nil), true)...)); !slices.Equal(got, want) {
+		t.Errorf("with what is given up: %+v", got)
+	}
+}
+
+// TestUnkeptTwice: a gap that was stored, and is still named because the station was killed before it could say so, is not stored
+// again, however often that happens; and a start that fails does not forget it.
+func TestUnkeptTwice(t *testing.T) {
+	dir := t.TempDir()
+	var full atomic.Bool
+	a := noRoom(t, Options{Dir: dir}, &full)
+	full.Store(true)
+	for range 3 {
+		spillOne(a, "x")
+	}
+	closeUnstored(t, a)
+	if err := os.Remove(filepath.Join(dir, aliveFile)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, aliveFile), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := Open(bg, Options{Station: "edge.1", Dir: dir}); err == nil {
+		closeArchive(t, b)
+		t.Error("it is opened without a place for signs of life")
+	}
+	if err := os.Remove(filepath.Join(dir, aliveFile)); err != nil {
+		t.Fatal(err)
+	}
+	named, err := os.ReadFile(filepath.Join(dir, "unkept"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for run := range 3 {
+		if err := os.WriteFile(filepath.Join(dir, "unkept"), named, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b := open(t, Options{Dir: dir})
+		syncArchive(t, b, 1)
+		if _, w := all(t, b, 1, Query{}); len(w.Gaps) != 1 || w.Gaps[0].Messages != 3 {
+			t.Errorf("run %d: %+v", run, w.Gaps)
+		}
+		closeArchive(t, b)
 	}
 }
 
@@ -263,8 +307,11 @@ func TestUnkeptDamaged(t *testing.T) {
 	for i := range list {
 		list[i] = unkeptBlocks{1, 2, 3, Gap{Client: uint32(i), Messages: 1, From: time.Unix(0, 1), To: time.Unix(0, 2)}}
 	}
-	if err := errors.Join(u.remember(list[:1]), u.remember(list)); err != nil {
+	if err := u.remember(list[:1]); err != nil {
 		t.Fatal(err)
+	}
+	if err := u.remember(list); err != errUnkeptMany {
+		t.Errorf("of more than there is room for: %v", err)
 	}
 	u.close()
 	path := filepath.Join(dir, "unkept")

@@ -69,9 +69,13 @@ func TestWordsThatContradict(t *testing.T) {
 			t.Errorf("%s: %s", line, text)
 		}
 	}
-	for _, line := range []string{"show bgp client 1 as-path '_65001_' limit 2", "show bgp client 1 as-path ^65001$", "show client 1 peer 10.0.0.1 routes view adj-in-pre",
-		"show client 1 messages since -1m type route-monitoring"} {
-		if text, v := ts.typed(line); v.Err() != nil || !strings.Contains(text, "1 ") {
+	for line, want := range map[string]string{
+		"show bgp client 1 as-path '_65001_' limit 2":            "1 route, 1 client",
+		"show bgp client 1 as-path ^65001$":                      "1 route, 1 client",
+		"show client 1 peer 10.0.0.1 routes view adj-in-pre":     "1 route, 1 client",
+		"show client 1 messages since -1m type route-monitoring": "adj-in-pre announce 203.0.113.0/24",
+	} {
+		if text, v := ts.typed(line); v.Err() != nil || !strings.Contains(text, want) {
 			t.Errorf("%s: %s", line, text)
 		}
 	}

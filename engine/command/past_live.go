@@ -14,9 +14,6 @@ import (
 // storeTick is how exact the times of the route store are: they are rounded down by less than that.
 const storeTick = 125 * time.Millisecond
 
-// dumpTime is how long after a session began routes of the one before may be stale (client.Timing.StaleMost).
-const dumpTime = time.Hour
-
 // unchangedSince adds to what the archive knows of a client at a time, where that is not all, the live routes that have not
 // changed since: they were the routes then, too.
 func (c *call) unchangedSince(ctx context.Context, q *pastQuery, pc *pastClient, w *archive.Want, at time.Time, rows []shownRoute) ([]shownRoute, error) {
@@ -156,7 +153,7 @@ func (c *call) liveAt(ctx context.Context, q *pastQuery, at time.Time) (rows []s
 	for id := range vouched {
 		turned, sessions := asked[id].live.Turned()
 		if sessions > 1 && !c.down(id) {
-			turned = turned.Add(dumpTime)
+			turned = turned.Add(c.station.StaleMost()) // until then routes of the session before may have been stale
 		}
 		// Since when a client is down that has not come since the station started is in the archive.
 		if turned.After(at) || sessions == 0 && q.archive != nil {

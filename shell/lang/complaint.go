@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"regexp"
@@ -13,19 +14,21 @@ import (
 // with status 0. Commands write there through us, and redirections are refused, so that all it gets is such complaints.
 // They are turned into errors with their places:
 //
-//	of a builtin      shift: usage ...      a line with the place of the builtin, which has its status
+//	of a builtin      shift: usage ...      a line with the place of the builtin, which has its status; of exit, return, break
+//	                                        and continue, which would do nothing, the script ends
 //	of an expansion   division by zero      the script ends, as it does with an unknown command
 //
 // An expansion comes before its command is announced (Runner.call), or belongs to none. Its place is where the source has
 // the next of its kind, behind the command that ran last.
 type complaints struct{ r *Runner }
 
-// Write takes whole lines, as the interpreter writes them.
+// Write takes one complaint, as the interpreter writes them, or a command of set -x.
 func (c complaints) Write(p []byte) (int, error) {
-	for line := range strings.Lines(string(p)) {
-		if err := c.r.complain(strings.TrimRight(line, "\n")); err != nil {
-			return 0, err
-		}
+	if bytes.HasPrefix(p, []byte("+ ")) {
+		return c.r.o.Stderr.Write(p)
+	}
+	if err := c.r.complain(strings.ReplaceAll(strings.TrimRight(string(p), "\n"), "\n", " ")); err != nil {
+		return 0, err
 	}
 	return len(p), nil
 }
@@ -64,10 +67,6 @@ var complaintPlace = regexp.MustCompile(`^[0-9]+:[0-9]+: `) // in the text that 
 
 // complain takes a line of the interpreter's.
 func (r *Runner) complain(line string) error {
-	if strings.HasPrefix(line, "+ ") { // of set -x
-		_, err := fmt.Fprintln(r.o.Stderr, line)
-		return err
-	}
 	r.mu.Lock()
 	at, running := r.at, r.running
 	r.mu.Unlock()
@@ -80,7 +79,8 @@ func (r *Runner) complain(line string) error {
 	} else {
 		e = r.expansion(at, text)
 	}
-	if !of && !strings.HasSuffix(text, ": readonly variable") {
+	goesOn := of && !isOneOf([]string{"exit", "return", "break", "continue"}, running) // these would be passed over
+	if !goesOn && !strings.HasSuffix(text, ": readonly variable") {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.ending == nil {
@@ -98,7 +98,7 @@ func (r *Runner) complain(line string) error {
 
 // ofBuiltin says that a complaint is of the builtin that runs.
 func ofBuiltin(name, text string) bool {
-	return strings.HasPrefix(text, name+":") || strings.HasPrefix(text, name+" ") || strings.HasPrefix(text, "usage: "+name) ||
+	return strings.HasPrefix(text, name+":") || name == "return" && strings.HasPrefix(text, "invalid return") || strings.HasPrefix(text, name+" ") || strings.HasPrefix(text, "usage: "+name) ||
 		strings.HasPrefix(text, "invalid "+name+" ") || name == "printf" && strings.HasPrefix(text, "invalid ")
 }
 

@@ -128,6 +128,10 @@ func TestErrorsHaveTheirPlace(t *testing.T) {
 		{"a builtin", "test 1 -foo 2\nshow a\n", "test.bmpsh:1:1: % Invalid test: not a valid test operator: `-foo`\n", "", 0},
 		{"a condition", "if [ a = ]; then :; fi\nfalse\n", "test.bmpsh:1:4: % Invalid [: = must be followed by a word\n", "", 1},
 		{"a declaration", "show a\n  local x=1\n", "", "test.bmpsh:2:3: % local: can only be used in a function", 1},
+		{"a break that a function does in no loop", "f() { break; }\nf\nshow a\n", "", "test.bmpsh:1:7: % Invalid break: break is only useful in a loop", 1},
+		{"an exit that is evaluated", "eval 'exit abc'\nshow a\n", "", "test.bmpsh:1:1: % Invalid exit: invalid exit status code: \"abc\"", 1},
+		{"a return of what is no number", "f() { n=abc; return $n; }\nf\nshow a\n", "", "test.bmpsh:1:14: % Invalid return: invalid return status code: \"abc\"", 1},
+		{"a trace of several lines", "set -x\nfor i in 'a\nb'; do :; done\n", "+ for i in 'a\nb'\n+ :\n+ :\n", "", 0},
 		{"pipefail", "show client 9 | count\n", "test.bmpsh:1:13: % No client '9'\n", "", 1},
 	}
 	for _, tt := range tests {
@@ -157,6 +161,7 @@ func TestRefused(t *testing.T) {
 		"continue\n":                  "s:1:1: % Invalid continue: it is not in a loop",
 		"f() { :; }\nreturn 1\n":      "s:2:1: % Invalid return: it is not in a function (exit ends the script)",
 		"exit abc\n":                  "s:1:6: % Invalid exit status 'abc' (expected: a number)",
+		"f() { return abc; }\n":       "s:1:14: % Invalid return status 'abc' (expected: a number)",
 		"exit 1 2\n":                  "s:1:8: % Invalid exit: one status at most",
 		"select x in 1; do :; done\n": "s:1:1: % select is not possible here",
 		"show 'a\n":                   "s:1:6: % reached EOF without closing quote `'`",

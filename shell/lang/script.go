@@ -200,8 +200,8 @@ func (s *Script) refuse(file *syntax.File) error {
 	return nil
 }
 
-// misplaced finds break and continue outside a loop, return outside a function, and exit with what is no number: the
-// interpreter notices when it comes there, and goes on.
+// misplaced finds break and continue outside a loop, return outside a function, and either of exit and return with what is no
+// number, where that is plain before anything runs.
 func (s *Script) misplaced() error {
 	var fault *Error
 	var around []syntax.Node
@@ -238,12 +238,12 @@ func (s *Script) misplaced() error {
 			fault = s.errorAt(c.Pos(), "Invalid %s: it is not in a loop", name)
 		case name == "return" && !within(inFunction):
 			fault = s.errorAt(c.Pos(), "Invalid return: it is not in a function (exit ends the script)")
-		case name == "exit" && len(c.Args) > 2:
-			fault = s.errorAt(c.Args[2].Pos(), "Invalid exit: one status at most")
-		case name == "exit" && len(c.Args) == 2:
+		case (name == "exit" || name == "return") && len(c.Args) > 2:
+			fault = s.errorAt(c.Args[2].Pos(), "Invalid %s: one status at most", name)
+		case (name == "exit" || name == "return") && len(c.Args) == 2:
 			if text := static(c.Args[1]); text != "" {
 				if _, err := strconv.Atoi(text); err != nil {
-					fault = s.errorAt(c.Args[1].Pos(), "Invalid exit status '%s' (expected: a number)", text)
+					fault = s.errorAt(c.Args[1].Pos(), "Invalid %s status '%s' (expected: a number)", name, text)
 				}
 			}
 		}
