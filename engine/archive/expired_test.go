@@ -171,3 +171,38 @@ func TestACheckpointOfAnEarlierRun(t *testing.T) {
 		check("expired")
 	}
 }
+
+// TestOnlyAnEarlierRunHasExpired: what is gone of a run before does not matter to one of which all is kept.
+func TestOnlyAnEarlierRunHasExpired(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Now()
+	peer := bmptest.NewPeer("10.0.0.1", 65000)
+	u := bmptest.Update{ASPath: []uint32{65000}, Announce: bmptest.Prefixes("10.1.1.0/24")}
+	var a *Archive
+	for _, began := range []time.Time{now.Add(-2 * time.Hour), now.Add(-20 * time.Minute)} {
+		if a != nil {
+			closeArchive(t, a)
+		}
+		a = open(t, Options{Dir: dir, MaxAge: time.Hour, now: func() time.Time { return began }})
+		p := a.Client(1)
+		p.Begin(SessionRecord{Session: 1, Time: began})
+		feed(p, [][]byte{new(bmptest.Session).PeerUp(peer).Bytes(), new(bmptest.Session).Monitor(peer, bmp.AdjInPre, u.Bytes()).Bytes()}, began.Add(time.Second), time.Second)
+		syncArchive(t, a, 1)
+	}
+	i, err := a.store.msgs.Info(bg)
+	if err == nil {
+		err = a.store.msgs.Purge(bg, jetstream.WithPurgeSequence(i.State.LastSeq)) // all but the last, of the second run
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []time.Time{{}, now.Add(-time.Minute)} {
+		h, err := a.At(bg, 1, Want{}, now)
+		if !from.IsZero() {
+			h, err = a.History(bg, 1, Want{}, from, now, func(*Change) error { return nil })
+		}
+		if err != nil || len(h.Routes) != 1 || h.Incomplete {
+			t.Errorf("from %v: %+v, %v", from, h, err)
+		}
+	}
+}

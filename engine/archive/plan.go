@@ -99,7 +99,9 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	skip := func(s, before *segment) bool { return p.cut == 0 && s.from > t && before != nil && before.from > t }
 	err = a.catalog.backFor(ctx, client, said, skip, func(i *info, listed bool) bool {
 		if i.seq < state.first && a.expired(&state, i) {
-			gone = i.last
+			if found = run != 0 && i.run != run; !found {
+				gone = i.last
+			}
 			return false
 		}
 		if g := i.gap; g != nil && i.count == 0 && (run == 0 || i.run == run) {
@@ -220,25 +222,30 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	p.whole = p.parts != nil || later != nil && later.begins()
 	p.all = !found
 	if p.parts != nil {
-		if p.begin == 0 || p.begin > covered {
-			p.begin = covered
-		}
-		// The station may have been started anew since, before what is read, or with nothing to be read.
-		run := int64(0)
-		for _, x := range p.parts {
-			run = max(run, x.run)
-		}
-		if p.lasts == nil {
-			p.lasts = make(map[int64]int64)
-		}
-		if _, ok := p.lasts[run]; !ok {
-			p.lasts[run] = covered
-		}
-		if p.cut == 0 {
-			p.ends(a, run, nextRun, t)
-		}
+		p.beginsWith(a, covered, nextRun, t)
 	}
 	return p, err
+}
+
+// beginsWith notes what checkpoints of a time tell beside the tables. The station may have been started anew since, before what is
+// read, or with nothing to be read; next is as ends takes it.
+func (p *plan) beginsWith(a *Archive, covered, next, t int64) {
+	if p.begin == 0 || p.begin > covered {
+		p.begin = covered
+	}
+	run := int64(0)
+	for _, x := range p.parts {
+		run = max(run, x.run)
+	}
+	if p.lasts == nil {
+		p.lasts = make(map[int64]int64)
+	}
+	if _, ok := p.lasts[run]; !ok {
+		p.lasts[run] = covered
+	}
+	if p.cut == 0 {
+		p.ends(a, run, next, t)
+	}
 }
 
 // ends notes when the run that the plan ends with was over, if it is: next is the run that followed, as far as blocks tell, 0 for
