@@ -56,31 +56,6 @@ announce 10.0.0.1 203.0.114.0/24 path=65001,65002 nh=10.0.0.1`)
 	}
 }
 
-// TestWordsThatContradict: of a time, and within what as-path takes.
-func TestWordsThatContradict(t *testing.T) {
-	ts := startStation(t, withArchive(t.TempDir()))
-	ts.router("edge1").play(ts.Station, "initiation edge1 a router\nup 10.0.0.1 as=65001\nannounce 10.0.0.1 203.0.113.0/24 path=65001 nh=10.0.0.1")
-	for line, want := range map[string]string{
-		"show client 1 messages since -10s from -1m to -30s": "expected one time: since T, or from T to T",
-		"show bgp client 1 as-path _65001_ at -1s":           "without 'at', which no path has: as-path takes the rest of the line, put it last or in quotes",
-		"show bgp client 1 as-path _65001_ limit 2":          "without 'limit', which no path has",
-	} {
-		if text, _ := ts.typed(line); !strings.HasPrefix(text, "% 503 ") || !strings.Contains(text, want) {
-			t.Errorf("%s: %s", line, text)
-		}
-	}
-	for line, want := range map[string]string{
-		"show bgp client 1 as-path '_65001_' limit 2":            "1 route, 1 client",
-		"show bgp client 1 as-path ^65001$":                      "1 route, 1 client",
-		"show client 1 peer 10.0.0.1 routes view adj-in-pre":     "1 route, 1 client",
-		"show client 1 messages since -1m type route-monitoring": "adj-in-pre announce 203.0.113.0/24",
-	} {
-		if text, v := ts.typed(line); v.Err() != nil || !strings.Contains(text, want) {
-			t.Errorf("%s: %s", line, text)
-		}
-	}
-}
-
 // TestPastWithoutTheCluster: what has not changed since is answered from the live tables, with the archive away.
 func TestPastWithoutTheCluster(t *testing.T) {
 	servers := clustertest.Start(t, 1)
