@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -331,4 +332,48 @@ func TestThePastDropsWhatMemoryCost(t *testing.T) {
 			t.Errorf("down %v: %q, %v", down, changes, err)
 		}
 	}
+}
+
+// A station that was stopped starts with the disk full, too: it knows its clients, takes routes, and says that it cannot store.
+func TestStartOnAFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to mount a tmpfs")
+	}
+	mnt := t.TempDir()
+	if err := syscall.Mount("tmpfs", mnt, "tmpfs", 0, "size=160m"); err != nil {
+		t.Skipf("no tmpfs: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(mnt, syscall.MNT_DETACH) })
+	p := bmptest.NewPeer("10.0.0.1", 65001)
+	said := new(bmptest.Session).PeerUp(p).Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16"))
+	t.Run("before", func(t *testing.T) {
+		connect(t, startStation(t, archiveIn(mnt)), "127.0.0.2", "edge1").send(said)
+	})
+	f, err := os.Create(filepath.Join(mnt, "ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for b := make([]byte, 1<<20); err == nil; {
+		_, err = f.Write(b)
+	}
+	for b := make([]byte, 1); ; {
+		if _, err := f.Write(b); err != nil {
+			break
+		}
+	}
+	if err := f.Close(); err != nil && !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	s := startStation(t, archiveIn(mnt))
+	r := connect(t, s, "127.0.0.2", "edge1")
+	r.send(said)
+	if r.client.ID() != 1 || len(r.routes()) != 1 {
+		t.Errorf("client %d, %d routes", r.client.ID(), len(r.routes()))
+	}
+	until(t, "it says so", func() bool { return len(lines(s, "storing fails")) > 0 })
+	if err := os.Remove(filepath.Join(mnt, "ballast")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it goes on", func() bool { return len(lines(s, "storing goes on")) > 0 })
+	r.sameInThePast()
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"bmp/engine/client"
@@ -91,9 +92,27 @@ func OpenState(dir string) (*State, map[uint32]Known, error) {
 		}
 	}
 	if err := s.compact(); err != nil {
-		return nil, nil, fmt.Errorf("state folder: %w", err)
+		// A full disk is no reason not to start: the old file is written on when there is room.
+		if !errors.Is(err, syscall.ENOSPC) || s.writeOn() != nil {
+			return nil, nil, fmt.Errorf("state folder: %w", err)
+		}
 	}
 	return s, maps.Clone(s.known), nil
+}
+
+// writeOn opens the file that is there.
+func (s *State) writeOn() error {
+	f, err := os.OpenFile(s.path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return err
+	}
+	s.file, s.size, s.least = f, st.Size(), st.Size()
+	return nil
 }
 
 // compact writes the file anew without what is over. A new file takes the old one's place whole: there is a readable

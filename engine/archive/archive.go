@@ -498,7 +498,7 @@ func (a *Archive) store1(m *nats.Msg, id string) (seq uint64, err error) {
 			}
 			return seq, nil
 		}
-		if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) {
+		if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) || refusedFor(err, errHeaderLong) {
 			return 0, err
 		}
 		if a.troubled.CompareAndSwap(false, true) && a.o.OnTrouble != nil {

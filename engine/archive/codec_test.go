@@ -6,9 +6,11 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"bmp/engine/streamtest"
 	"bmp/proto/bgp"
@@ -257,4 +259,34 @@ func TestCodecStreams(t *testing.T) {
 		raw, size, escaped = raw+streamRaw, size+streamSize, escaped+streamEscaped
 	}
 	t.Logf("all: %d bytes, ratio %.2f, %.2f %% escaped", raw, float64(raw)/float64(size), 100*float64(escaped)/float64(raw))
+}
+
+// TestABlockOfManyPrefixes: as many as a block can have are no more than what JetStream takes in its headers.
+func TestABlockOfManyPrefixes(t *testing.T) {
+	a := open(t, Options{})
+	p := a.Client(1)
+	peer := bmptest.NewPeer("10.0.0.1", 65000)
+	at := time.Now()
+	p.Append(&Entry{Time: at, Raw: new(bmptest.Session).PeerUp(peer).Bytes(), Context: bgp.Context{AS4: true}})
+	var last netip.Prefix
+	for n := 0; n < 120_000; { // more than a block
+		var list []bmptest.NLRI
+		for range 900 {
+			last = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), 32)
+			list = append(list, bmptest.NLRI{Prefix: last})
+			n++
+		}
+		u := bmptest.Update{ASPath: []uint32{65000}, Announce: list}
+		for !p.Append(&Entry{Time: at, Raw: new(bmptest.Session).Monitor(peer, bmp.AdjInPre, u.Bytes()).Bytes(), Context: bgp.Context{AS4: true}}) {
+			t.Fatal("no room")
+		}
+	}
+	syncArchive(t, a, 1)
+	if _, w := all(t, a, 1, Query{}); len(w.Gaps) > 0 || a.stored.Load() < 2 {
+		t.Errorf("%d blocks, gaps %+v", a.stored.Load(), w.Gaps)
+	}
+	key := bgp.AppendPrefixKey(nil, bgp.IPv4Unicast, bgp.RD{}, last)
+	if h, err := a.At(bg, 1, Want{Keys: []RouteKey{{bgp.IPv4Unicast, key}}}, time.Now()); err != nil || len(h.Routes) != 1 {
+		t.Errorf("%+v, %v", h, err)
+	}
 }

@@ -51,8 +51,8 @@
 //
 // Blocks that have to wait for more than a tenth of a second are written, as they are, to files beside the embedded
 // server's (spill.go), which cost nothing while storing keeps up. So a killed process loses the open blocks, a second of
-// messages at most, and not what its queue held; the next run stores what it finds there first. A file beside them is told every
-// second up to when all is known, so that a session without an end, of a station that was killed, ends then (store.go).
+// messages at most, and not what its queue held; the next run stores what it finds there first. A file beside them is told all
+// the time up to when all is known, so that a session without an end, of a station that was killed, ends then (store.go).
 //
 // # What cannot be kept
 //

@@ -39,6 +39,10 @@ func familySeed(f bgp.Family) uint64 { return uint64(f.AFI)<<8 | uint64(f.SAFI) 
 // power of two times eight. An empty filter holds nothing.
 type filter []byte
 
+// maxFilter bounds a filter, in bytes: JetStream takes 64 KiB of headers, and it is written there in base64. The more keys there are
+// beyond that the more often it is wrong.
+const maxFilter = 32 << 10
+
 // Small blocks are many and hold little each: they get the bits for few false hits. Large ones hold a dump.
 func newFilter(dst []byte, hashes []uint64) filter {
 	if len(hashes) == 0 {
@@ -49,7 +53,7 @@ func newFilter(dst []byte, hashes []uint64) filter {
 		perKey, probes = 9, 5
 	}
 	size := (len(hashes)*perKey + 7) / 8
-	size = (size + 7) &^ 7
+	size = min((size+7)&^7, maxFilter)
 	dst = append(dst[:0], byte(probes))
 	for range size {
 		dst = append(dst, 0)

@@ -82,9 +82,6 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 	}
 	state := newStreamState(i)
 	gone := int64(-1 << 63) // the newest record of what is no longer kept
-	if state.maxAge > 0 && covered < time.Now().Add(-state.maxAge).UnixNano() {
-		parts = nil // it will not be for long, and what came soon after it may have gone before it
-	}
 	floor := int64(-1 << 63)
 	if len(want.Peers) > 0 && len(want.Keys) == 0 && parts != nil {
 		p.parts, floor = parts, covered
@@ -210,8 +207,10 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		switch {
 		case gone != -1<<63, len(p.blocks) > 0 && !p.blocks[0].begins():
 			p.parts, p.incomplete = parts, parts == nil
-		case len(p.blocks) == 0:
-			p.parts = parts // what was before it is not even in the index any more
+		case len(p.blocks) == 0 || base < p.blocks[0].first:
+			// What was before may not even be in the index any more.
+			p.parts = parts
+			p.incomplete = parts == nil && state.first > 1 && a.runs[0] <= base && base < i.State.FirstTime.Add(-2*blockTime).UnixNano()
 		}
 	}
 	if said != nil && p.parts == nil && from == 0 {

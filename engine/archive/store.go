@@ -251,7 +251,8 @@ func (s *store) openStreams(ctx context.Context, o *Options, strict bool) (all s
 		most = all.msgs.CachedInfo().Config.MaxBytes // there may be less room
 	}
 	all.events = open("_EVENT", "event", o.EventAge, max(most/20, 1<<20))
-	all.checks = open("_CHECKPOINT", "checkpoint", o.MaxAge, indexShare(most))
+	// What is asked about needs a checkpoint from before it, and what is known of blocks to tell that some have gone since.
+	all.checks = open("_CHECKPOINT", "checkpoint", 2*o.MaxAge, indexShare(most))
 	return all, err
 }
 
@@ -301,7 +302,14 @@ func (s *store) stream1(ctx context.Context, c jetstream.StreamConfig, strict bo
 		if v := m["bmp-owner"]; v != s.o.Owner && v != "" && s.o.Owner != "" {
 			return nil, fmt.Errorf("archive: stream %s: %w", c.Name, ErrOwner)
 		}
-		st, err = s.update(ctx, st.CachedInfo().Config, c, strict)
+		var adapted jetstream.Stream
+		if adapted, err = s.update(ctx, st.CachedInfo().Config, c, strict); err == nil {
+			st = adapted
+		} else if s.o.Dir != "" && !strict && refusedFor(err, errNotWritten) {
+			// The disk is full: it is good as it was.
+			s.note("stream %s is left as it was: %v", c.Name, err)
+			err = nil
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("archive: stream %s: %w", c.Name, err)
@@ -343,12 +351,12 @@ func (s *store) addRun(runs, ends string, before int64) (newRuns, newEnds string
 	return numbers(s.runs...), numbers(s.ends...)
 }
 
-// aliveFile has the time up to which all that came is known, unix nanoseconds, 8 bytes big endian: it is written to every
-// second, which is for the page cache alone.
+// aliveFile has the time up to which all that came is known, unix nanoseconds, 8 bytes big endian: it is written to all
+// the time, which is for the page cache alone.
 const aliveFile = "alive"
 
 // aliveSpare is for how long a session may have read a message that it has not handed over yet.
-const aliveSpare = time.Second
+const aliveSpare = 250 * time.Millisecond
 
 func readAlive(dir string) int64 {
 	b, err := os.ReadFile(filepath.Join(dir, aliveFile))
@@ -371,6 +379,8 @@ const (
 	errUnavailable    jetstream.ErrorCode = 10008 // for the moment
 	errNoStorage      jetstream.ErrorCode = 10047
 	errNotClustered   jetstream.ErrorCode = 10074
+	errHeaderLong     jetstream.ErrorCode = 10097
+	errNotWritten     jetstream.ErrorCode = 10069     // its configuration
 	leastStreamOfFull                     = 256 << 20 // of a stream that was made smaller than asked for
 )
 

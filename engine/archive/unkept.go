@@ -43,7 +43,7 @@ const (
 	unkeptEntry  = 60
 	unkeptMost   = 1 << 13 // of more it knows nothing
 	unkeptPlace  = unkeptHeader + unkeptEntry*unkeptMost
-	unkeptEvery  = time.Second
+	unkeptEvery  = 250 * time.Millisecond
 )
 
 // open opens or makes the file, and returns what an earlier run had to give up.

@@ -425,10 +425,21 @@ func (n *pastNotes) add(format string, args ...any) {
 	}
 }
 
-// take notes what an answer of a client leaves open. down is since when the client was, at the time of when.
-func (n *pastNotes) take(c *call, pc *pastClient, h *archive.Held) {
+// existedNot says that a client was not there before what is known of it, in a question that begins at a time and ends at another.
+func (pc *pastClient) existedNot(h *archive.Held, from, to time.Time) bool {
+	if pc.live == nil {
+		return false
+	}
+	const soon = 5 * time.Second // between a connection and its first message
+	first := pc.live.First()
+	return first.After(from) && (first.After(to) || !h.Begin.IsZero() && h.Begin.Before(first.Add(soon)))
+}
+
+// take notes what an answer of a client leaves open, to a question that begins at a time and ends at another.
+func (n *pastNotes) take(c *call, pc *pastClient, h *archive.Held, from, to time.Time) {
 	name := pc.called
 	switch {
+	case h.Incomplete && pc.existedNot(h, from, to):
 	case h.Incomplete && h.Begin.IsZero():
 		n.add("%s: incomplete, what it said up to then is no longer kept", name)
 	case h.Incomplete:

@@ -54,7 +54,7 @@ func showDiffTimes(ctx context.Context, c *call) error {
 			if err != nil {
 				return err
 			}
-			q.notes.take(c, pc, &h)
+			q.notes.take(c, pc, &h, p.from, p.to)
 		}
 	}
 	var sides [2][]shownRoute

@@ -114,7 +114,7 @@ func (c *call) changesOf(ctx context.Context, q *pastQuery, pc *pastClient, n in
 	if err != nil {
 		return tooMany(err)
 	}
-	q.notes.take(c, pc, &h)
+	q.notes.take(c, pc, &h, from, to)
 	if !h.DownBefore.IsZero() {
 		q.notes.downOf(c, pc, &h, h.DownBefore, from)
 	}

@@ -78,10 +78,10 @@ func (c *call) routesAt(ctx context.Context, q *pastQuery, at time.Time) (rows [
 		if err != nil {
 			return nil, tooMany(err)
 		}
-		q.notes.take(c, pc, &h)
+		q.notes.take(c, pc, &h, at, at)
 		unknown := h.Incomplete || h.Begin.IsZero()
 		switch {
-		case h.Begin.IsZero() && !h.Incomplete:
+		case h.Begin.IsZero() && (!h.Incomplete || pc.existedNot(&h, at, at)):
 			q.notes.unseen = append(q.notes.unseen, pc.called)
 		case !h.Down.IsZero():
 			q.notes.downOf(c, pc, &h, h.Down, at)

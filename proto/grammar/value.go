@@ -128,13 +128,19 @@ func ParseTime(text string, now time.Time, zone *time.Location) (time.Time, erro
 				return time.Time{}, err
 			}
 		}
+		if t.After(now.Add(printedAhead)) {
+			return time.Time{}, fmt.Errorf("%s is in the future (now is %s)", text, now.Format("2006-01-02T15:04:05.999Z07:00"))
+		}
 		if t.After(now) {
-			return time.Time{}, fmt.Errorf("%s is in the future (now is %s)", text, now.Format(time.RFC3339))
+			t = now
 		}
 		return t.In(zone), nil
 	}
 	return time.Time{}, errSyntax
 }
+
+// printedAhead is how far ahead of now a time may be that was printed rounded up (the since of a route, to a tenth of a second).
+const printedAhead = 250 * time.Millisecond
 
 // errNever is a clock time that a zone skipped.
 var errNever = errors.New("never")
