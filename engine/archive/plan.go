@@ -81,6 +81,10 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		return p, wrapIn(ctx, err)
 	}
 	state := newStreamState(i)
+	oldest := i.State.FirstTime // that is kept, of all clients
+	if i.State.Msgs == 0 {
+		oldest = time.Now()
+	}
 	gone := int64(-1 << 63) // the newest record of what is no longer kept
 	floor := int64(-1 << 63)
 	if len(want.Peers) > 0 && len(want.Keys) == 0 && parts != nil {
@@ -210,7 +214,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		case len(p.blocks) == 0 || base < p.blocks[0].first:
 			// What was before may not even be in the index any more.
 			p.parts = parts
-			p.incomplete = parts == nil && state.first > 1 && a.runs[0] <= base && base < i.State.FirstTime.Add(-2*blockTime).UnixNano()
+			p.incomplete = parts == nil && state.first > 1 && a.runs[0] <= base && base < oldest.Add(-2*blockTime).UnixNano()
 		}
 	}
 	if said != nil && p.parts == nil && from == 0 {
