@@ -214,7 +214,7 @@ func (a *Archive) plan(ctx context.Context, client uint32, want *Want, at time.T
 		case len(p.blocks) == 0 || base < p.blocks[0].first:
 			// What was before may not even be in the index any more.
 			p.parts = parts
-			p.incomplete = parts == nil && state.first > 1 && a.runs[0] <= base && base < oldest.Add(-2*blockTime).UnixNano()
+			p.incomplete = parts == nil && state.first > 1 && base < oldest.Add(-2*blockTime).UnixNano()
 		}
 	}
 	if said != nil && p.parts == nil && from == 0 {
