@@ -144,9 +144,9 @@ func TestArchiveIsOptIn(t *testing.T) {
 	}
 }
 
-// A disk that is full is the archive's trouble alone: the routes are held, the gap is said and counted, and when there is
-// room again storing goes on by itself.
-func TestArchiveDiskFull(t *testing.T) {
+// smallDisk is a file system of 160 MiB, which a test can fill. Where there is no root it is skipped: nothing else can mount one.
+func smallDisk(t *testing.T) string {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root to mount a tmpfs")
 	}
@@ -155,6 +155,13 @@ func TestArchiveDiskFull(t *testing.T) {
 		t.Skipf("no tmpfs: %v", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(mnt, syscall.MNT_DETACH) })
+	return mnt
+}
+
+// A disk that is full is the archive's trouble alone: the routes are held, the gap is said and counted, and when there is
+// room again storing goes on by itself.
+func TestArchiveDiskFull(t *testing.T) {
+	mnt := smallDisk(t)
 	s := startStation(t, func(o *Options) {
 		o.StateDir, o.Archive = t.TempDir(), &archive.Options{Dir: filepath.Join(mnt, "archive"), QueueBytes: 256 << 10}
 	})
@@ -336,14 +343,7 @@ func TestThePastDropsWhatMemoryCost(t *testing.T) {
 
 // A station that was stopped starts with the disk full, too: it knows its clients, takes routes, and says that it cannot store.
 func TestStartOnAFullDisk(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root to mount a tmpfs")
-	}
-	mnt := t.TempDir()
-	if err := syscall.Mount("tmpfs", mnt, "tmpfs", 0, "size=160m"); err != nil {
-		t.Skipf("no tmpfs: %v", err)
-	}
-	t.Cleanup(func() { syscall.Unmount(mnt, syscall.MNT_DETACH) })
+	mnt := smallDisk(t)
 	p := bmptest.NewPeer("10.0.0.1", 65001)
 	said := new(bmptest.Session).PeerUp(p).Monitor(p, bmp.AdjInPre, announce(65001, "10.1.0.0/16"))
 	t.Run("before", func(t *testing.T) {

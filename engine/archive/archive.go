@@ -168,7 +168,7 @@ func (a *Archive) Close(ctx context.Context) error {
 		waiting := a.sealedCount.Load()
 		close(a.stop)
 		<-finished
-		lost = mergeUnkept(append(a.givenUp, a.inMemoryAlone(time.Now())...))
+		lost = mergeUnkept(append(a.givenUp, inMemoryAlone(a.unsettled(), time.Now())...))
 		err = fmt.Errorf("archive: %w with %d blocks not stored", ctx.Err(), waiting)
 	}
 	if err == nil {

@@ -56,12 +56,7 @@ func TestAGapThatWaits(t *testing.T) {
 // TestAGapEndsMeanwhile: one that is over, and stored, while messages are read, is named, and once.
 func TestAGapEndsMeanwhile(t *testing.T) {
 	var full atomic.Bool
-	a := open(t, Options{QueueBytes: 64 << 10, publish: func(int) error {
-		if full.Load() {
-			return errors.New("disk full")
-		}
-		return nil
-	}})
+	a := noRoom(t, Options{QueueBytes: 64 << 10}, &full)
 	p := a.Client(1)
 	began := time.Now()
 	p.Append(&Entry{Time: began, Raw: make([]byte, 100)})

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"errors"
 	"net/netip"
 	"os"
 	"sync/atomic"
@@ -257,46 +256,26 @@ func TestAQuietClientOfAKilledStation(t *testing.T) {
 	}
 }
 
-// TestNoSignOfLifeOfWhatIsLost: what is neither stored, nor on the disk, nor remembered ends what is known, however slow the disk is.
-func TestNoSignOfLifeOfWhatIsLost(t *testing.T) {
-	t.Parallel() // it waits more than it works
-	dir := t.TempDir()
-	var slow atomic.Bool
-	a := open(t, Options{Dir: dir, publish: func(int) error { return errors.New("no") }, free: func() (uint64, error) {
-		if slow.Load() {
-			time.Sleep(2 * time.Second) // as a disk that does not follow
-		}
-		return 1 << 40, nil
-	}})
-	first := readAlive(dir)
-	eventually(t, "the first sign", func() bool { return readAlive(dir) != first })
-	seal := func(id uint32, text string) time.Time {
-		p := a.Client(id)
-		at := time.Now()
-		p.Append(&Entry{Time: at, Raw: []byte(text)})
-		p.mu.Lock()
-		p.seal()
-		p.mu.Unlock()
-		return at
+// TestKnownUntil: what is open, or waits for so short that it is neither spilled nor remembered, is not known.
+func TestKnownUntil(t *testing.T) {
+	now := time.Now()
+	at := func(ago time.Duration) int64 { return now.Add(-ago).UnixNano() }
+	sealed := func(first, age time.Duration, place int) *Appender {
+		return &Appender{sealed: []*sealed{{count: 1, first: at(first), at: now.Add(-age), place: place}}}
 	}
-	slow.Store(true)
-	seal(1, "one")
-	time.Sleep(500 * time.Millisecond) // until that is being spilled
-	said := seal(2, "two")
-	for range 2 { // whatever is said until then
-		was := readAlive(dir)
-		eventually(t, "another sign", func() bool { return readAlive(dir) != was })
-		killed := t.TempDir()
-		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
-			t.Fatal(err)
+	for what, c := range map[string]struct {
+		p    *Appender
+		want time.Duration // ago
+	}{
+		"nothing":               {&Appender{}, 0},
+		"an open block":         {&Appender{count: 1, first: at(700 * time.Millisecond)}, 700 * time.Millisecond},
+		"one that waits":        {sealed(900*time.Millisecond, spillAfter/2, 0), 900 * time.Millisecond},
+		"one sealed meanwhile":  {sealed(900*time.Millisecond, -time.Second, 0), 900 * time.Millisecond},
+		"one that is on a disk": {sealed(900*time.Millisecond, spillAfter/2, 1), 0},
+		"one that is named":     {sealed(time.Minute, time.Minute, 0), 0},
+	} {
+		if got := knownUntil([]*Appender{{}, c.p}, now); got.UnixNano() != at(c.want) {
+			t.Errorf("%s: until %v ago, want %v", what, now.Sub(got), c.want)
 		}
-		alive := readAlive(killed)
-		b := open(t, Options{Dir: killed})
-		syncArchive(t, b, 2)
-		if got, w := all(t, b, 2, Query{}); len(got) == 0 && len(w.Gaps) == 0 && alive >= said.UnixNano() {
-			t.Errorf("it is lost, and passes for known: said at %v, known until %v", said, time.Unix(0, alive))
-		}
-		closeArchive(t, b)
 	}
-	slow.Store(false)
 }

@@ -135,14 +135,16 @@ func (s *spill) recover(place int, x *spillFile) (err error) {
 		if _, err := io.ReadFull(r, b); err != nil {
 			return nil
 		}
-		if crc32.Update(crc32.Checksum(h[8:], castagnoli), castagnoli, b) != binary.BigEndian.Uint32(h[4:]) || !wholeRecords(b) {
+		if crc32.Update(crc32.Checksum(h[8:], castagnoli), castagnoli, b) != binary.BigEndian.Uint32(h[4:]) {
 			return nil
 		}
 		w := &sealed{
 			buf: b, count: int(binary.BigEndian.Uint32(h[32:])), run: int64(binary.BigEndian.Uint64(h[16:])), number: binary.BigEndian.Uint64(h[24:]),
 			back: h[36]&spilledBack != 0, full: h[36]&spilledFull != 0, at: time.Now(), place: place + 1,
 		}
-		w.measure()
+		if !w.measure() {
+			return nil
+		}
 		client := binary.BigEndian.Uint32(h[12:])
 		if g := h[37:]; binary.BigEndian.Uint64(g) > 0 {
 			w.gap = &Gap{Client: client, Messages: binary.BigEndian.Uint64(g), Bytes: binary.BigEndian.Uint64(g[8:]),
@@ -155,27 +157,18 @@ func (s *spill) recover(place int, x *spillFile) (err error) {
 	}
 }
 
-// measure works out what is known of a block that was made here.
-func (w *sealed) measure() {
+// measure works out what is known of a block that was made here, and is false where it is no whole records.
+func (w *sealed) measure() bool {
 	var r record
 	for b, ok := w.buf, true; len(b) > 0; {
 		if b, ok = nextRecord(b, &r); !ok {
-			return
+			return false
 		}
 		if w.raw == 0 && w.first == 0 {
 			w.first = r.arrival
 		}
 		w.last = r.arrival
 		w.raw += len(r.raw)
-	}
-}
-
-func wholeRecords(b []byte) bool {
-	var r record
-	for ok := true; len(b) > 0; {
-		if b, ok = nextRecord(b, &r); !ok {
-			return false
-		}
 	}
 	return true
 }
@@ -197,8 +190,9 @@ func (s *spill) run() {
 			}
 			if now.Sub(s.rest.looks) >= unkeptEvery {
 				s.rest.looks = now
-				until := earlier(clock, s.a.knownUntil(now))
-				if s.rest.remember(s.a.inMemoryAlone(now)) == nil { // an error is that of the disk, which is told
+				list := s.a.unsettled()
+				until := earlier(clock, knownUntil(list, now))
+				if s.rest.remember(inMemoryAlone(list, now)) == nil { // an error is that of the disk, which is told
 					s.live(until.Add(-aliveSpare))
 				}
 			}

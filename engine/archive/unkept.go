@@ -131,10 +131,10 @@ func (u *unkept) close() {
 	}
 }
 
-// inMemoryAlone is what would be lost if the process ended now, but for messages in blocks that are open, or wait for less than
-// spillAfter. It is in the order of clients, of each in that of its blocks.
-func (a *Archive) inMemoryAlone(now time.Time) (list []unkeptBlocks) {
-	for _, p := range a.unsettled() {
+// inMemoryAlone is what would be lost of some clients if the process ended now, but for messages in blocks that are open, or wait
+// for less than spillAfter. It is in the order of clients, of each in that of its blocks.
+func inMemoryAlone(clients []*Appender, now time.Time) (list []unkeptBlocks) {
+	for _, p := range clients {
 		list = append(list, p.inMemoryAlone(now)...)
 	}
 	return mergeUnkept(list)
@@ -209,10 +209,11 @@ func mergeUnkept(list []unkeptBlocks) []unkeptBlocks {
 	return kept
 }
 
-// knownUntil is up to when all that came is stored, or on the disk, or among what is remembered, where that was looked at at now.
-func (a *Archive) knownUntil(now time.Time) time.Time {
+// knownUntil is up to when all that came of clients, which are those that are unsettled, is stored, or on the disk, or in
+// inMemoryAlone of the same now.
+func knownUntil(clients []*Appender, now time.Time) time.Time {
 	until := now
-	for _, p := range a.unsettled() {
+	for _, p := range clients {
 		p.mu.Lock()
 		if p.count > 0 {
 			until = earlier(until, time.Unix(0, p.first))

@@ -89,17 +89,6 @@ func (s *Session) keep() bool {
 	return s.archive.Append(e)
 }
 
-// ArchivePeers are the peers as the archive knows them.
-func (c *Client) ArchivePeers() []archive.PeerKey {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := make([]archive.PeerKey, 0, len(c.byID))
-	for _, p := range c.byID {
-		out = append(out, p.key.archived())
-	}
-	return out
-}
-
 // ArchivePeer is a peer by its ID as the archive knows it; not ok when there is none.
 func (c *Client) ArchivePeer(id uint32) (k archive.PeerKey, ok bool) {
 	c.mu.Lock()

@@ -10,6 +10,14 @@ import (
 	"bmp/engine/cluster/clustertest"
 )
 
+// laterThanTheStoreSays is a time that is past, and later than what the route store, which is coarse, says of what is there by now.
+func laterThanTheStoreSays(t *testing.T) time.Time {
+	t.Helper()
+	at := time.Now().Add(2 * storeTick)
+	waitFor(t, "the time to be past", func() bool { return time.Now().After(at) })
+	return at
+}
+
 // TestPastOfWhatHasExpired: of a router that said what it has before what is kept, the routes that have not changed since are
 // answered from the live tables, and the answer says that it may not be all.
 func TestPastOfWhatHasExpired(t *testing.T) {
@@ -20,8 +28,7 @@ initiation edge1 a router
 up 10.0.0.1 as=65001
 announce 10.0.0.1 203.0.113.0/24 path=65001 nh=10.0.0.1
 announce 10.0.0.1 203.0.114.0/24 path=65001,65002 nh=10.0.0.1`)
-	time.Sleep(2 * storeTick) // until the time asked for is later than what the store says of the routes
-	at := time.Now()
+	at := laterThanTheStoreSays(t)
 	if err := ts.SetArchiveRetention(t.Context(), 100*time.Millisecond, 1<<20); err != nil {
 		t.Fatal(err)
 	}
@@ -61,8 +68,7 @@ func TestPastWithoutTheCluster(t *testing.T) {
 	servers := clustertest.Start(t, 1)
 	ts := startStation(t, engine.Options{StateDir: t.TempDir(), Name: "edge", Archive: &archive.Options{URL: servers.URL(), MaxBytes: 1 << 30}})
 	ts.router("edge1").play(ts.Station, "initiation edge1 a router\nup 10.0.0.1 as=65001\nannounce 10.0.0.1 203.0.113.0/24 path=65001 nh=10.0.0.1")
-	time.Sleep(2 * storeTick) // until the time asked for is later than what the store says of the route
-	when := time.Now().UTC().Format(time.RFC3339Nano)
+	when := laterThanTheStoreSays(t).UTC().Format(time.RFC3339Nano)
 	if err := ts.Archive().Sync(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
